@@ -1,0 +1,1 @@
+"""Sound to picture: decoding, log-mel spectrograms, images, synthesis."""

@@ -1,0 +1,136 @@
+"""Whether a file of sound is as long as it says; libsndfile reads most shortened files without a word."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+UNKNOWN_SIZES = frozenset({0, 0x7FFF_F000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF})
+"""What programs that write to a pipe (sox, arecord, ffmpeg) leave where a chunk's size belongs, in bytes."""
+
+OGG_END_OF_STREAM = 0x04
+OGG_HEADER_BYTES = 27
+OGG_LONGEST_PAGE_BYTES = OGG_HEADER_BYTES + 255 + 255 * 255
+
+MP3_SEARCHED_BYTES = 4096
+"""The first frame, with its Xing header, begins well within this."""
+
+
+@dataclass(frozen=True)
+class ChunkLayout:
+    """How a container says how long its chunks are: a name, a size, the content.
+
+    Attributes
+    ----------
+    first
+        Where the first chunk begins, in bytes.
+    name_bytes
+        Length of a chunk's name.
+    size
+        How a chunk's size is written.
+    data
+        What the name of the chunk with the samples begins with.
+    counts_header
+        Whether a size includes the name and the size itself.
+    alignment
+        Chunks begin at multiples of this, in bytes.
+    """
+
+    first: int
+    name_bytes: int
+    size: struct.Struct
+    data: bytes
+    counts_header: bool = False
+    alignment: int = 2
+
+
+LAYOUTS = {
+    b"RIFF": ChunkLayout(12, 4, struct.Struct("<I"), b"data"),
+    b"RIFX": ChunkLayout(12, 4, struct.Struct(">I"), b"data"),
+    b"RF64": ChunkLayout(12, 4, struct.Struct("<I"), b"data"),
+    b"FORM": ChunkLayout(12, 4, struct.Struct(">I"), b"SSND"),
+    b"caff": ChunkLayout(8, 4, struct.Struct(">Q"), b"data", alignment=1),
+    b"riff": ChunkLayout(40, 16, struct.Struct("<Q"), b"data", counts_header=True, alignment=8),
+}
+"""By a file's first four bytes: WAV, big-endian WAV, RF64, AIFF, CAF, Wave64."""
+
+
+def why_cut_short(path: Path) -> str:
+    """Say what shows that the end of a file is missing, or ``""`` when nothing does.
+
+    Known are the chunks of WAV, RF64, Wave64, AIFF and CAF, the header of AU, and the end-of-stream mark of Ogg
+    (RFC 3533, section 6).
+    """
+    with path.open("rb") as file:
+        magic = file.read(4)
+        if magic == b"OggS":
+            return _ogg(file)
+        if magic in LAYOUTS:
+            found = _data_chunk(file, LAYOUTS[magic])
+            promised = _rf64_size(file) if magic == b"RF64" and found else None
+        elif magic == b".snd":
+            found, promised = struct.unpack(">II", file.read(8)), None
+        else:
+            return ""
+        if not found:
+            return ""
+        start, size = found
+        promised = size if promised is None else promised
+        present = file.seek(0, 2) - start
+    if promised in UNKNOWN_SIZES or promised >= 1 << 63 or promised <= present:
+        return ""
+    return f"its header promises {promised} bytes of samples, {max(0, present)} are there"
+
+
+def mp3_states_length(path: Path) -> bool:
+    """Whether an MP3 begins with a Xing or Info header that counts its frames; without, its length is a guess."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] == b"ID3":  # seven bits a byte
+            file.seek(10 + sum(byte << 7 * place for place, byte in enumerate(reversed(head[6:10]))))
+        else:
+            file.seek(0)
+        first = file.read(MP3_SEARCHED_BYTES)
+    at = max(first.find(b"Xing"), first.find(b"Info"))
+    if at < 0:
+        return False
+    flags, n_frames = (int.from_bytes(first[at + i : at + i + 4], "big") for i in (4, 8))
+    return bool(flags & 1) and n_frames > 0
+
+
+def _data_chunk(file: BinaryIO, layout: ChunkLayout) -> tuple[int, int] | None:
+    """Where the samples begin, and how many bytes of them there should be."""
+    position = layout.first
+    header_bytes = layout.name_bytes + layout.size.size
+    while True:
+        file.seek(position)
+        header = file.read(header_bytes)
+        if len(header) < header_bytes:
+            return None
+        size = layout.size.unpack(header[layout.name_bytes :])[0] - (header_bytes if layout.counts_header else 0)
+        if header.startswith(layout.data):
+            return position + header_bytes, size
+        position += header_bytes + max(0, size)
+        position += -position % layout.alignment
+
+
+def _rf64_size(file: BinaryIO) -> int | None:
+    """Size of the samples by the chunk `ds64`, which stands first in an RF64 file; `None` when it does not."""
+    file.seek(LAYOUTS[b"RF64"].first)
+    head = file.read(24)
+    return struct.unpack("<Q", head[16:])[0] if head[:4] == b"ds64" and len(head) == 24 else None
+
+
+def _ogg(file: BinaryIO) -> str:
+    length = file.seek(0, 2)
+    file.seek(max(0, length - 2 * OGG_LONGEST_PAGE_BYTES))
+    tail = file.read()
+    page = tail[tail.rfind(b"OggS\0") :]
+    if len(page) >= OGG_HEADER_BYTES and page[5] & OGG_END_OF_STREAM:
+        n_segments = page[26]
+        segments = page[OGG_HEADER_BYTES : OGG_HEADER_BYTES + n_segments]
+        if len(segments) == n_segments and len(page) >= OGG_HEADER_BYTES + n_segments + sum(segments):
+            return ""
+    return "its last page is broken off, or not marked as the end"

@@ -1,0 +1,180 @@
+"""Bundles: one ONNX file that says what it is.
+
+The specification is JSON under the key `earmark` of the file's metadata, so any ONNX tool shows it and onnxruntime
+alone reads it. The network takes pictures, (n, n_channels, height, n_frames) float32 as `front_end` makes them, and
+gives scores, (n, n_labels) float32 in [0, 1].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+
+from earmark.atomic import atomic_path
+from earmark.errors import BundleError, LabelError
+from earmark.labels import Vocabulary
+
+if TYPE_CHECKING:
+    import onnx
+
+FORMAT_VERSION = 1
+METADATA_KEY = "earmark"
+INPUT_NAME = "pictures"
+OUTPUT_NAME = "scores"
+
+
+class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle says of itself.
+
+    Attributes
+    ----------
+    labels
+        In the order of the scores.
+    front_end
+        The picture that the network takes, as `earmark.audio.picture.PictureSpec` writes it.
+    window_frames, hop_frames
+        Length of a window in frames of the picture, and the step between windows of a longer clip.
+    metrics
+        Cross-validated figures of the recipe, by name.
+    recipe
+        All that the network was learned with.
+    data, licence
+        What it was learned from, and what may be done with it.
+    earmark_version
+        The release that wrote the file.
+    format_version
+        Of this specification.
+    """
+
+    labels: tuple[str, ...]
+    front_end: dict[str, Any]
+    window_frames: Annotated[int, msgspec.Meta(ge=1)]
+    hop_frames: Annotated[int, msgspec.Meta(ge=1)]
+    metrics: dict[str, float | None] = {}
+    recipe: dict[str, Any] = {}
+    data: str = ""
+    licence: str = ""
+    earmark_version: str = ""
+    format_version: int = FORMAT_VERSION
+
+
+class Bundle:
+    """A bundle, ready to score.
+
+    Parameters
+    ----------
+    path
+        The `.onnx` file.
+    n_threads
+        Threads that one call may use; 0 for one a core.
+
+    Attributes
+    ----------
+    spec
+        What the file says of itself.
+    vocabulary
+        Its labels.
+    input_shape
+        Of the pictures that the network takes, (n_windows, n_channels, height, n_frames); no integer where any length
+        will do.
+
+    Raises
+    ------
+    BundleError
+        When the file is missing, damaged, no bundle, or of a newer format.
+    """
+
+    def __init__(self, path: str | Path, *, n_threads: int = 0) -> None:
+        self.path = Path(path)
+        self._session = _open_session(self.path, n_threads)
+        self.spec = _read_spec(self.path, self._session.get_modelmeta().custom_metadata_map)
+        try:
+            self.vocabulary = Vocabulary(self.spec.labels)
+        except LabelError as error:
+            raise BundleError(f"{self.path}: its labels are not usable: {error}") from error
+        self._check_shape()
+
+    def scores(self, pictures: np.ndarray) -> np.ndarray:
+        """Score windows.
+
+        Parameters
+        ----------
+        pictures
+            (n_windows, n_channels, height, n_frames) float32.
+
+        Returns
+        -------
+        np.ndarray
+            (n_windows, n_labels) float32 in [0, 1].
+        """
+        return self._session.run([OUTPUT_NAME], {INPUT_NAME: pictures})[0]
+
+    def _check_shape(self) -> None:
+        inputs = {node.name: node.shape for node in self._session.get_inputs()}
+        outputs = {node.name: node.shape for node in self._session.get_outputs()}
+        if set(inputs) != {INPUT_NAME} or OUTPUT_NAME not in outputs:
+            raise BundleError(
+                f"{self.path}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle takes '{INPUT_NAME}' and "
+                f"gives '{OUTPUT_NAME}'; write it again with earmark"
+            )
+        if outputs[OUTPUT_NAME][-1] != len(self.spec.labels):
+            raise BundleError(
+                f"{self.path}: the network gives {outputs[OUTPUT_NAME][-1]} scores, but {len(self.spec.labels)} labels "
+                "are named; the file was changed by other hands: take the original"
+            )
+        self.input_shape: tuple[int | str | None, ...] = tuple(inputs[INPUT_NAME])
+
+
+def _open_session(path: Path, n_threads: int) -> onnxruntime.InferenceSession:
+    if not path.is_file():
+        raise BundleError(f"{path}: no such model file; check the spelling, or train one with 'earmark train'")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen kinds, not one of them public
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{path}: cannot be loaded as an ONNX model ({reason}); is it whole, and a bundle? copy it again"
+        ) from error
+
+
+def _read_spec(path: Path, metadata: dict[str, str]) -> BundleSpec:
+    if METADATA_KEY not in metadata:
+        raise BundleError(
+            f"{path}: an ONNX model, but no bundle: its metadata has no '{METADATA_KEY}'; "
+            "only models that earmark wrote say what sound they take"
+        )
+    try:
+        version = msgspec.json.decode(metadata[METADATA_KEY], type=dict[str, Any]).get("format_version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise BundleError(
+                f"{path}: a bundle of format {version}; this release reads up to {FORMAT_VERSION}; upgrade earmark"
+            )
+        return msgspec.json.decode(metadata[METADATA_KEY], type=BundleSpec)
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"{path}: its specification is damaged ({error}); copy the file again") from error
+
+
+def write_bundle(model: onnx.ModelProto, spec: BundleSpec, path: Path) -> None:
+    """Write a network with its specification, whole or not at all.
+
+    Parameters
+    ----------
+    model
+        From `pictures` to `scores`; its metadata is replaced.
+    spec
+        What to say of it.
+    path
+        The `.onnx` file.
+    """
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, msgspec.json.encode(spec).decode()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())

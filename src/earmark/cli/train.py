@@ -1,0 +1,54 @@
+"""`earmark train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from earmark.data.store import curated_store
+from earmark.errors import MissingExtraError
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--output", "-o", "run_folder", required=True, type=click.Path(path_type=Path), help="The run's folder.")
+@click.option("--recipe", default="fast", show_default=True, help="A built-in recipe's name, or a TOML file.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a value of the recipe.")
+@click.option("--folds", "n_folds", type=click.IntRange(2), help="How many.  [default: the collection's own, or 5]")
+@click.option("--fold", "only_fold", type=click.IntRange(0), help="Do this one alone, counted from 0.")
+@click.option("--layout", help="The collection's layout.  [default: found out]")
+@click.option("--refit", is_flag=True, help="Also learn one network on all clips, for shipping: refit/model.onnx.")
+@click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
+def train(
+    data: Path,
+    run_folder: Path,
+    recipe: str,
+    settings: tuple[str, ...],
+    n_folds: int | None,
+    only_fold: int | None,
+    layout: str | None,
+    refit: bool,
+    resume: bool,
+) -> None:
+    """Learn a tagger from the curated clips of DATA, cross-validated.
+
+    DATA is a collection in a layout that earmark knows, or a packed store. The run's folder then holds the recipe, the
+    folds, out-of-fold predictions, metrics, a bundle a fold, and model.onnx, which averages them.
+
+    \b
+    Examples:
+      earmark train ESC-50/ -o run
+      earmark train FSDKaggle2019/ --recipe small-colour --set fit.epochs=20 -o run
+    """
+    try:
+        from earmark.training.crossval import cross_validate, open_run, summary
+        from earmark.training.recipe import load_recipe
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"training ({error.name})", "train") from error
+
+    chosen = load_recipe(recipe, list(settings))
+    store = curated_store(data, chosen.picture.log_mel.sample_rate, layout=layout)
+    run = open_run(run_folder, chosen, store, n_folds, resume=resume)
+    cross_validate(run, only_fold=only_fold, refit=refit)
+    click.echo(summary(run))

@@ -1,0 +1,1 @@
+"""Collections of labelled recordings: layouts, manifests, folds, stores."""

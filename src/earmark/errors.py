@@ -1,0 +1,74 @@
+"""Every exception a user can meet.
+
+Each message says what went wrong, what was found, what was expected and what to do about it.
+All derive from `EarmarkError`, so that one `except` catches what this package raises on purpose.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EarmarkError(Exception):
+    """Base of all errors that the user's input can cause."""
+
+
+class AudioError(EarmarkError):
+    """A recording cannot be read, or holds what no recording should (no samples, NaN)."""
+
+
+class CollectionError(EarmarkError):
+    """A collection of recordings, or one of its tables, is not as its layout says."""
+
+
+class LabelError(EarmarkError):
+    """A label is not in the vocabulary, or a vocabulary is not a set of usable names."""
+
+
+class PredictionsError(EarmarkError):
+    """A table of scores is malformed, or does not fit the labels it is held against."""
+
+
+class RecipeError(EarmarkError):
+    """A recipe has an unknown key, a wrong type, or a value out of range."""
+
+
+class BundleError(EarmarkError):
+    """A model file is damaged, foreign, of a version that this release cannot read, or unfit for what is asked of it."""
+
+
+class RunError(EarmarkError):
+    """A run folder is incomplete, or does not belong to what is asked of it."""
+
+
+class MissingExtraError(EarmarkError):
+    """A feature needs libraries that are not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs libraries that are not installed: pip install 'earmark[{extra}]'")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest known word as a question, or nothing when none is near.
+
+    Parameters
+    ----------
+    word
+        What the user wrote.
+    known
+        What would have been accepted.
+
+    Returns
+    -------
+    str
+        ``"; did you mean 'Bark'?"``, or ``""``.
+
+    Examples
+    --------
+    >>> did_you_mean("Brak", ["Bark", "Meow"])
+    "; did you mean 'Bark'?"
+    """
+    lowered = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return f"; did you mean '{lowered[near[0]]}'?" if near else ""

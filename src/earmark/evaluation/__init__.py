@@ -1,0 +1,1 @@
+"""Judging and choosing models by their out-of-fold predictions."""

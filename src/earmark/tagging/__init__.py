@@ -1,0 +1,1 @@
+"""Putting names to sounds with a bundle: NumPy and ONNX Runtime, no torch."""

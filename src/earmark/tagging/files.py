@@ -1,0 +1,75 @@
+"""Which recordings a user means, and what becomes of many of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from earmark.audio.decode import SUFFIXES
+from earmark.errors import AudioError
+from earmark.parallel import map_in_order
+
+R = TypeVar("R")
+
+
+def find_recordings(paths: Sequence[str | Path]) -> tuple[list[Path], list[AudioError]]:
+    """Find the recordings that paths mean.
+
+    Parameters
+    ----------
+    paths
+        Files; folders, for every recording below them; and patterns such as ``night/**/*.flac``, where no file has
+        that very name.
+
+    Returns
+    -------
+    list of Path
+        Files as they are named, whether they exist or not; those of a folder or a pattern sorted.
+    list of AudioError
+        What is wrong with folders and patterns that stand for no recording.
+    """
+    found: list[Path] = []
+    errors: list[AudioError] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            problem = f"no recordings in this folder; looked for {', '.join(sorted(SUFFIXES))}"
+        elif glob.has_magic(str(path)) and not path.exists():
+            below = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
+            problem = "no file matches this pattern; check the folder, or give the folder itself"
+        else:
+            below, problem = [path], ""
+        found += below
+        if not below:
+            errors.append(AudioError(f"{path}: {problem}"))
+    return found, errors
+
+
+def over_files(
+    function: Callable[[Path], R], files: Iterable[Path], *, n_workers: int | None = None
+) -> Iterator[tuple[Path, R | AudioError]]:
+    """Call a function for each file on threads; yield files with results, or the errors they met, in order.
+
+    Parameters
+    ----------
+    function
+        Called with each path, from several threads at a time.
+    files
+        In the order wanted.
+    n_workers
+        Threads; `None` for one a core.
+    """
+
+    def attempt(path: Path) -> tuple[Path, R | AudioError]:
+        try:
+            return path, function(path)
+        except AudioError as error:
+            return path, error
+
+    n_workers = n_workers or os.cpu_count() or 1
+    with ThreadPoolExecutor(n_workers) as pool:
+        yield from map_in_order(pool, attempt, files, ahead=4 * n_workers)

@@ -1,0 +1,229 @@
+"""From a recording to tags, with one bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from earmark.audio.decode import check_samples, decode, resample
+from earmark.audio.picture import PictureSpec, picture, window_starts, windows
+from earmark.bundle import Bundle
+from earmark.errors import AudioError, BundleError, did_you_mean
+
+EMBEDDED = "embedded"
+"""Name of the model that comes with the package."""
+
+WINDOWS_PER_CALL = 8
+"""Windows scored at a time: more overflow the caches and gain nothing."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label that was heard, its score in [0, 1], and from when to when in seconds."""
+
+    label: str
+    score: float
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Scores over time.
+
+    Attributes
+    ----------
+    labels
+        In the order of the scores' columns.
+    starts_s, ends_s
+        (n_windows,) float64: where each window lies, in seconds.
+    scores
+        (n_windows, n_labels) float32 in [0, 1].
+    """
+
+    labels: tuple[str, ...]
+    starts_s: np.ndarray
+    ends_s: np.ndarray
+    scores: np.ndarray
+
+
+class Tagger:
+    """A bundle with its front end.
+
+    Parameters
+    ----------
+    bundle
+        What scores.
+
+    Raises
+    ------
+    BundleError
+        When the bundle's front end is not one that this release can make, or not what its network takes.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.labels: tuple[str, ...] = bundle.spec.labels
+        try:
+            self.picture_spec = msgspec.convert(bundle.spec.front_end, PictureSpec)
+        except msgspec.ValidationError as error:
+            raise BundleError(f"{bundle.path}: its front end is not known here ({error}); upgrade earmark") from error
+        self.sample_rate = self.picture_spec.log_mel.sample_rate
+        self._check_input()
+
+    def _check_input(self) -> None:
+        made = (self.picture_spec.n_channels, self.picture_spec.height, self.bundle.spec.window_frames)
+        taken = self.bundle.input_shape[1:]
+        fits = len(taken) == len(made) and all(t == m for t, m in zip(taken, made, strict=True) if isinstance(t, int))
+        if not fits:
+            raise BundleError(
+                f"{self.bundle.path}: the network takes pictures of shape {taken}, its front end makes {made}; the file "
+                "was changed by other hands: take the original"
+            )
+
+    def tag(self, path: str | Path, *, top_k: int = 3, threshold: float | None = None) -> list[Tag]:
+        """Name what is heard in a file.
+
+        Parameters
+        ----------
+        path
+            Any recording that `earmark.audio.decode.decode` reads.
+        top_k
+            How many labels at the most, when there is no threshold.
+        threshold
+            Give all labels with at least this score instead.
+
+        Returns
+        -------
+        list of Tag
+            Best first; all of them from the clip's start to its end.
+
+        Raises
+        ------
+        AudioError
+            When the file cannot be read.
+        ValueError
+            When `top_k` is less than 1, or `threshold` not from 0 to 1.
+        """
+        waveform = decode(path)
+        scores = self.scores(waveform.samples, waveform.sample_rate)
+        return self.choose(scores, waveform.duration_s, top_k=top_k, threshold=threshold)
+
+    def choose(self, scores: np.ndarray, duration_s: float, *, top_k: int, threshold: float | None) -> list[Tag]:
+        """Turn (n_labels,) scores of a clip into tags, best first; equal scores in the order of the labels."""
+        if top_k < 1:
+            raise ValueError(f"top_k={top_k}; expected at least 1")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold={threshold}; expected a number from 0 to 1")
+        best = np.argsort(-scores, kind="stable")
+        chosen = best[:top_k] if threshold is None else [i for i in best if scores[i] >= threshold]
+        return [Tag(self.labels[i], float(scores[i]), 0.0, duration_s) for i in chosen]
+
+    def scores(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Score a clip for each label: the mean over its windows.
+
+        Parameters
+        ----------
+        waveform
+            (n_samples,) mono, or (n_samples, n_channels), which are averaged; at least one sample. Floating point,
+            with full scale at ±1.
+        sample_rate
+            In Hz; resampled to the model's where it differs.
+
+        Returns
+        -------
+        np.ndarray
+            (n_labels,) float32 in [0, 1].
+
+        Raises
+        ------
+        AudioError
+            When the waveform has no or non-finite samples, another shape, or integers; or the rate is not a whole
+            number above 0.
+        """
+        return self._window_scores(self._picture(waveform, sample_rate)).mean(axis=0)
+
+    def timeline(self, path: str | Path) -> Timeline:
+        """Score each window of a file; see `Timeline`."""
+        waveform = decode(path)
+        whole = self._picture(waveform.samples, waveform.sample_rate)
+        spec, frame_rate = self.bundle.spec, self.picture_spec.log_mel.frame_rate
+        starts = np.array(window_starts(whole.shape[-1], spec.window_frames, spec.hop_frames)) / frame_rate
+        ends = np.minimum(starts + spec.window_frames / frame_rate, waveform.duration_s)
+        return Timeline(self.labels, starts, ends, self._window_scores(whole))
+
+    def _picture(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+        mono = resample(_as_mono(waveform, sample_rate), sample_rate, self.sample_rate)
+        return picture(mono, self.picture_spec)
+
+    def _window_scores(self, whole: np.ndarray) -> np.ndarray:
+        spec = self.bundle.spec
+        cut = windows(whole, spec.window_frames, spec.hop_frames, self.picture_spec.silence)
+        parts = [self.bundle.scores(cut[i : i + WINDOWS_PER_CALL]) for i in range(0, len(cut), WINDOWS_PER_CALL)]
+        return np.concatenate(parts)
+
+
+def _as_mono(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Check what a caller gives as a waveform, and average its channels."""
+    given = np.asarray(waveform)
+    if given.ndim not in {1, 2} or not given.size:
+        raise AudioError(
+            f"a waveform has shape {given.shape}; expected (n_samples,) or (n_samples, n_channels), not empty"
+        )
+    if given.ndim == 2 and given.shape[1] > given.shape[0]:
+        raise AudioError(
+            f"a waveform has shape {given.shape}; expected (n_samples, n_channels); did you give channels first? "
+            "Transpose it"
+        )
+    if given.dtype.kind != "f":
+        raise AudioError(
+            f"a waveform is of type {given.dtype}; expected floating point with full scale at ±1; did you give the "
+            "integers of a file? Divide 16-bit ones by 32768"
+        )
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named
+        samples = given.astype(np.float32, copy=False)
+    check_samples(samples, sample_rate, "a waveform")
+    return samples if samples.ndim == 1 else samples.mean(axis=1)
+
+
+def load(model: str | Path | None = None, *, n_threads: int = 0) -> Tagger:
+    """Load a tagger.
+
+    Parameters
+    ----------
+    model
+        `None` or ``"embedded"`` for the model in the package; else a bundle's path, or a run's folder.
+    n_threads
+        Threads that the network may use; 0 for one a core.
+
+    Returns
+    -------
+    Tagger
+        Ready to tag.
+
+    Raises
+    ------
+    BundleError
+        When there is no such model, or it is no bundle.
+    """
+    return Tagger(Bundle(model_path(model), n_threads=n_threads))
+
+
+def model_path(model: str | Path | None) -> Path:
+    """Find the bundle that a name, a file or a run's folder stands for; `BundleError` when there is none."""
+    if model is None or str(model) == EMBEDDED:
+        return Path(str(resources.files("earmark") / "models" / "embedded.onnx"))
+    path = Path(model)
+    if path.is_dir():
+        if not (path / "model.onnx").is_file():
+            raise BundleError(f"{path}: holds no model.onnx; finish the run with 'earmark train … --resume'")
+        return path / "model.onnx"
+    if not path.exists() and path.suffix != ".onnx":
+        raise BundleError(
+            f"no model '{model}'{did_you_mean(str(model), [EMBEDDED])}; expected '{EMBEDDED}', an .onnx file or a run"
+        )
+    return path

@@ -1,0 +1,1 @@
+"""Learning taggers: recipes, networks, the loop over folds, export. Needs the extra `train`."""
