@@ -26,6 +26,9 @@ METADATA_KEY = "earmark"
 INPUT_NAME = "pictures"
 OUTPUT_NAME = "scores"
 
+Shape = list[int | str | None]
+"""Of an input or an output; no integer where any length will do."""
+
 
 class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle says of itself.
@@ -90,13 +93,14 @@ class Bundle:
 
     def __init__(self, path: str | Path, *, n_threads: int = 0) -> None:
         self.path = Path(path)
-        self._session = _open_session(self.path, n_threads)
-        self.spec = _read_spec(self.path, self._session.get_modelmeta().custom_metadata_map)
+        self._session, metadata, inputs, outputs = _open_session(self.path, n_threads)
+        self.spec = _read_spec(self.path, metadata)
         try:
             self.vocabulary = Vocabulary(self.spec.labels)
         except LabelError as error:
             raise BundleError(f"{self.path}: its labels are not usable: {error}") from error
-        self._check_shape()
+        self._check_shape(inputs, outputs)
+        self.input_shape = tuple(inputs[INPUT_NAME])
 
     def scores(self, pictures: np.ndarray) -> np.ndarray:
         """Score windows.
@@ -110,38 +114,60 @@ class Bundle:
         -------
         np.ndarray
             (n_windows, n_labels) float32 in [0, 1].
-        """
-        return self._session.run([OUTPUT_NAME], {INPUT_NAME: pictures})[0]
 
-    def _check_shape(self) -> None:
-        inputs = {node.name: node.shape for node in self._session.get_inputs()}
-        outputs = {node.name: node.shape for node in self._session.get_outputs()}
+        Raises
+        ------
+        BundleError
+            When the network cannot be run, or gives scores that are not finite.
+        """
+        try:
+            scores = self._session.run([OUTPUT_NAME], {INPUT_NAME: pictures})[0]
+        except Exception as error:  # onnxruntime raises a dozen kinds, not one of them public
+            raise BundleError(f"{self.path}: the network fails ({_first_line(error)}); copy the file again") from error
+        if not np.isfinite(scores).all():
+            raise BundleError(f"{self.path}: the network gives scores that are not finite; copy the file again")
+        return scores
+
+    def _check_shape(self, inputs: dict[str, Shape], outputs: dict[str, Shape]) -> None:
         if set(inputs) != {INPUT_NAME} or OUTPUT_NAME not in outputs:
             raise BundleError(
                 f"{self.path}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle takes '{INPUT_NAME}' and "
                 f"gives '{OUTPUT_NAME}'; write it again with earmark"
             )
-        if outputs[OUTPUT_NAME][-1] != len(self.spec.labels):
+        n_scores = outputs[OUTPUT_NAME][-1] if outputs[OUTPUT_NAME] else "no"
+        if n_scores != len(self.spec.labels):
             raise BundleError(
-                f"{self.path}: the network gives {outputs[OUTPUT_NAME][-1]} scores, but {len(self.spec.labels)} labels "
+                f"{self.path}: the network gives {n_scores} scores, but {len(self.spec.labels)} labels "
                 "are named; the file was changed by other hands: take the original"
             )
-        self.input_shape: tuple[int | str | None, ...] = tuple(inputs[INPUT_NAME])
 
 
-def _open_session(path: Path, n_threads: int) -> onnxruntime.InferenceSession:
+def _open_session(
+    path: Path, n_threads: int
+) -> tuple[onnxruntime.InferenceSession, dict[str, str], dict[str, Shape], dict[str, Shape]]:
+    """Load a network; gives also its metadata, and the shapes of what it takes and gives."""
     if not path.is_file():
         raise BundleError(f"{path}: no such model file; check the spelling, or train one with 'earmark train'")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # without the fallback, which reports on standard output
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
+        inputs = {node.name: node.shape for node in session.get_inputs()}
+        outputs = {node.name: node.shape for node in session.get_outputs()}
+        return session, session.get_modelmeta().custom_metadata_map, inputs, outputs
     except Exception as error:  # onnxruntime raises a dozen kinds, not one of them public
-        reason = str(error).splitlines()[0]
         raise BundleError(
-            f"{path}: cannot be loaded as an ONNX model ({reason}); is it whole, and a bundle? copy it again"
+            f"{path}: cannot be loaded as an ONNX model ({_first_line(error)}); is it whole, and a bundle? "
+            "copy it again"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _read_spec(path: Path, metadata: dict[str, str]) -> BundleSpec:

@@ -35,7 +35,7 @@ class RecipeError(EarmarkError):
 
 
 class BundleError(EarmarkError):
-    """A model file is damaged, foreign, of a version that this release cannot read, or unfit for what is asked of it."""
+    """A model file is damaged, foreign, of a version that this release cannot read, or unfit for its task."""
 
 
 class RunError(EarmarkError):

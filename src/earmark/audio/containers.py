@@ -67,21 +67,14 @@ def why_cut_short(path: Path) -> str:
         magic = file.read(4)
         if magic == b"OggS":
             return _ogg(file)
-        if magic in LAYOUTS:
-            found = _data_chunk(file, LAYOUTS[magic])
-            promised = _rf64_size(file) if magic == b"RF64" and found else None
-        elif magic == b".snd":
-            found, promised = struct.unpack(">II", file.read(8)), None
-        else:
+        found = _au_samples(file) if magic == b".snd" else _data_chunk(file, magic)
+        if found is None:
             return ""
-        if not found:
-            return ""
-        start, size = found
-        promised = size if promised is None else promised
-        present = file.seek(0, 2) - start
+        start, promised = found
+        present = max(0, file.seek(0, 2) - start)
     if promised in UNKNOWN_SIZES or promised >= 1 << 63 or promised <= present:
         return ""
-    return f"its header promises {promised} bytes of samples, {max(0, present)} are there"
+    return f"its header promises {promised} bytes of samples, {present} are there"
 
 
 def mp3_states_length(path: Path) -> bool:
@@ -100,8 +93,11 @@ def mp3_states_length(path: Path) -> bool:
     return bool(flags & 1) and n_frames > 0
 
 
-def _data_chunk(file: BinaryIO, layout: ChunkLayout) -> tuple[int, int] | None:
+def _data_chunk(file: BinaryIO, magic: bytes) -> tuple[int, int] | None:
     """Where the samples begin, and how many bytes of them there should be."""
+    if magic not in LAYOUTS:
+        return None
+    layout = LAYOUTS[magic]
     position = layout.first
     header_bytes = layout.name_bytes + layout.size.size
     while True:
@@ -111,9 +107,15 @@ def _data_chunk(file: BinaryIO, layout: ChunkLayout) -> tuple[int, int] | None:
             return None
         size = layout.size.unpack(header[layout.name_bytes :])[0] - (header_bytes if layout.counts_header else 0)
         if header.startswith(layout.data):
-            return position + header_bytes, size
+            return position + header_bytes, (_rf64_size(file) or size) if magic == b"RF64" else size
         position += header_bytes + max(0, size)
         position += -position % layout.alignment
+
+
+def _au_samples(file: BinaryIO) -> tuple[int, int] | None:
+    """The same from the header of an AU file, behind its first four bytes."""
+    head = file.read(8)
+    return (int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")) if len(head) == 8 else None
 
 
 def _rf64_size(file: BinaryIO) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +55,8 @@ def decode(path: str | Path, sample_rate: int | None = None) -> Waveform:
     """Read a recording whole: mean of its channels, resampled when a rate is asked for.
 
     An MP3 whose header counts its frames is held to that count. One without such a header says nothing reliable of
-    its length, and is read to its last whole frame.
+    its length: at a constant bit rate it is read to its last whole frame, at a variable one to where libsndfile
+    guesses its end.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
     a whole number above 0.
     """
     for hz in (rate, target_rate):
-        if not isinstance(hz, Integral) or hz <= 0:
+        if not _is_rate(hz):
             raise AudioError(f"the sample rate is {hz!r} Hz; expected a whole number above 0, such as 44100")
     if rate == target_rate:
         return np.ascontiguousarray(samples, dtype=np.float32)
@@ -126,7 +126,11 @@ def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
     return np.pad(resampled[:n_expected], (0, max(0, n_expected - len(resampled))))
 
 
-class _Sequential(soundfile.SoundFile):
+def _is_rate(hz: object) -> bool:
+    return isinstance(hz, int | np.integer) and bool(hz > 0)
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """Read without seeking after each block, which fails at the end of a FLAC that does not say how long it is."""
 
     def seekable(self) -> bool:

@@ -21,6 +21,9 @@ from earmark.errors import AudioError, RecipeError
 FRAMES_PER_BLOCK = 64
 """Frames transformed at a time: a block of spectra then stays within a core's second-level cache."""
 
+BANDS_PER_GROUP = 16
+"""Bands filtered by one matrix product."""
+
 LINEAR_HZ_PER_MEL = 200.0 / 3
 LOG_START_HZ = 1000.0
 LOG_START_MEL = LOG_START_HZ / LINEAR_HZ_PER_MEL
@@ -119,13 +122,19 @@ def mel_filters(spec: LogMelSpec) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _band_slices(spec: LogMelSpec) -> list[tuple[int, int, np.ndarray]]:
-    slices = []
-    for row in mel_filters(spec):
-        inside = np.flatnonzero(row)
-        first, last = int(inside[0]), int(inside[-1]) + 1
-        slices.append((first, last, np.ascontiguousarray(row[first:last])))
-    return slices
+def _filter_groups(spec: LogMelSpec) -> list[tuple[slice, slice, np.ndarray]]:
+    """Neighbouring bands, the bins that they share, and their weights there.
+
+    The filter bank is nearly all zeros. A matrix product for each few bands over their own bins does a tenth of the
+    whole product's work, in a tenth of the calls that one product a band would need.
+    """
+    filters, groups = mel_filters(spec), []
+    for first in range(0, spec.n_mels, BANDS_PER_GROUP):
+        bands = slice(first, min(first + BANDS_PER_GROUP, spec.n_mels))
+        inside = np.flatnonzero(filters[bands].any(axis=0))
+        bins = slice(int(inside[0]), int(inside[-1]) + 1)
+        groups.append((bands, bins, np.ascontiguousarray(filters[bands, bins])))
+    return groups
 
 
 @lru_cache(maxsize=16)
@@ -177,5 +186,5 @@ def _mel_power(frames: np.ndarray, spec: LogMelSpec, out: np.ndarray) -> None:
     spectrum = scipy.fft.rfft(frames * _window(spec.n_fft), axis=1, overwrite_x=True)
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
-    for band, (first, last, weights) in enumerate(_band_slices(spec)):
-        np.dot(power[:, first:last], weights, out=out[band])
+    for bands, bins, weights in _filter_groups(spec):
+        np.matmul(weights, power[:, bins].T, out=out[bands])

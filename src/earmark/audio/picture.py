@@ -26,10 +26,10 @@ class PictureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     channels
         ``"grey"`` or ``"colour"``.
     normalization
-        ``"affine"``: subtract `mean_db` and divide by `std_db`, the same for all clips. ``"clip"``: map each
+        ``"affine"``: subtract `mean` and divide by `std`, the same for all clips. ``"clip"``: map each
         clip's range, from its maximum down to `top_db` below or its minimum, to [0, 1].
-    mean_db, std_db
-        For ``"affine"``, in dB.
+    mean, std
+        For ``"affine"``, in the unit of the spectrogram, dB.
     top_db
         For ``"clip"``, in dB.
     """
@@ -37,8 +37,8 @@ class PictureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     log_mel: LogMelSpec = LogMelSpec()
     channels: Literal["grey", "colour"] = "grey"
     normalization: Literal["affine", "clip"] = "affine"
-    mean_db: float = -30.0
-    std_db: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    mean: float = -30.0
+    std: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     top_db: Annotated[float, msgspec.Meta(gt=0)] = 80.0
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class PictureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def silence(self) -> float:
         """Value that a picture has where there is no sound; short clips are padded with it."""
-        return 0.0 if self.normalization == "clip" else (self.log_mel.floor_db - self.mean_db) / self.std_db
+        return 0.0 if self.normalization == "clip" else (self.log_mel.floor_db - self.mean) / self.std
 
 
 def normalize(log_mel_db: np.ndarray, spec: PictureSpec) -> np.ndarray:
@@ -71,7 +71,7 @@ def normalize(log_mel_db: np.ndarray, spec: PictureSpec) -> np.ndarray:
 def clip_affine(log_mel_db: np.ndarray, spec: PictureSpec) -> tuple[np.float32, np.float32]:
     """Shift in dB and factor in 1/dB that normalise a clip: ``(log_mel_db - shift) * factor``."""
     if spec.normalization == "affine":
-        return np.float32(spec.mean_db), np.float32(1.0 / spec.std_db)
+        return np.float32(spec.mean), np.float32(1.0 / spec.std)
     highest, lowest = float(log_mel_db.max()), float(log_mel_db.min())
     lowest = max(lowest, highest - spec.top_db)
     # a clip of one level throughout, silence for one, is 0 everywhere

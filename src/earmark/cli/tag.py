@@ -51,7 +51,7 @@ def tag(
     n_asked = len(files) + len(errors)
     for error in errors:
         click.echo(f"earmark: {error}", err=True)
-    progress = tqdm(total=len(files), unit="file", disable=len(files) == 1 or (output is None and sys.stdout.isatty()))
+    progress = tqdm(total=len(files), unit="file", disable=len(files) < 2 or (output is None and sys.stdout.isatty()))
     with progress, _opened(output) as out:
         out.write(HEADERS[format_])
         tagged = over_files(lambda p: tagger.tag(p, top_k=top_k, threshold=threshold), files, n_workers=workers)
@@ -64,7 +64,7 @@ def tag(
             out.writelines(WRITERS[format_](str(path), tags))
             out.flush()
     if errors:
-        click.echo(f"earmark: {len(errors)} of {n_asked} could not be tagged", err=True)
+        click.echo(f"earmark: {len(errors)} of {n_asked} files could not be tagged", err=True)
         sys.exit(1)
 
 

@@ -86,7 +86,7 @@ def open_store(folder: Path) -> Store:
         head = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         if head.get("version") == VERSION:
             return _open(folder, head)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CollectionError(f"{folder}: a damaged store ({error}); copy it again, or pack it again") from error
     raise CollectionError(
         f"{folder}: a store of version {head.get('version')}; this release reads version {VERSION}; pack it again"

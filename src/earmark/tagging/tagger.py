@@ -81,8 +81,8 @@ class Tagger:
         fits = len(taken) == len(made) and all(t == m for t, m in zip(taken, made, strict=True) if isinstance(t, int))
         if not fits:
             raise BundleError(
-                f"{self.bundle.path}: the network takes pictures of shape {taken}, its front end makes {made}; the file "
-                "was changed by other hands: take the original"
+                f"{self.bundle.path}: the network takes pictures of shape {taken}, its front end makes {made}; "
+                "the file was changed by other hands: take the original"
             )
 
     def tag(self, path: str | Path, *, top_k: int = 3, threshold: float | None = None) -> list[Tag]:

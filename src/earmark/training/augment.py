@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from earmark.audio.picture import PictureSpec
 from earmark.training.recipe import AugmentRecipe
@@ -45,9 +45,60 @@ def _beta(alpha: float, n: int, generator: torch.Generator) -> Tensor:
     return (gammas[0] / gammas.sum(0).clamp(min=1e-300)).float()
 
 
-def random_gain(n: int, gain_db: float, generator: torch.Generator) -> Tensor | None:
-    """(n,) gains in dB, uniform in ±`gain_db`; `None` when that is 0."""
-    return (torch.rand(n, generator=generator) * 2 - 1) * gain_db if gain_db else None
+N_EQUALISER_POINTS = 5
+
+
+def random_gain(n: int, n_mels: int, recipe: AugmentRecipe, generator: torch.Generator) -> Tensor:
+    """Draw how much louder each picture becomes: one gain for all bands, and an equaliser over them.
+
+    The equaliser is a line through random points at equal distances over the bands, a microphone and a room in the
+    place of the recording's own; after Nam et al., *FilterAugment*, ICASSP 2022.
+
+    Parameters
+    ----------
+    n, n_mels
+        Pictures, and bands.
+    recipe
+        `gain_db` and `equaliser_db` are the largest values, up or down.
+    generator
+        On the processor.
+
+    Returns
+    -------
+    Tensor
+        (n, n_mels) in dB.
+    """
+    gain_db = (torch.rand(n, 1, generator=generator) * 2 - 1) * recipe.gain_db
+    points = (torch.rand(n, 1, N_EQUALISER_POINTS, generator=generator) * 2 - 1) * recipe.equaliser_db
+    return gain_db + nn.functional.interpolate(points, size=n_mels, mode="linear", align_corners=True)[:, 0]
+
+
+def warp(pictures: Tensor, recipe: AugmentRecipe, generator: torch.Generator) -> Tensor:
+    """Stretch every picture in time and shift it in frequency, about its middle and by bilinear interpolation.
+
+    Parameters
+    ----------
+    pictures
+        (n, n_channels, height, frames); a shift moves each channel of colour pictures within itself.
+    recipe
+        `time_stretch` is the largest change of speed as a factor less 1, `band_shift` the largest move as a share of
+        the bands, both up or down. The outermost values are repeated where there is nothing.
+    generator
+        On the processor.
+
+    Returns
+    -------
+    Tensor
+        The same shape.
+    """
+    n = len(pictures)
+    draw = torch.rand(2, n, generator=generator) * 2 - 1
+    affine = torch.zeros(n, 2, 3)
+    affine[:, 0, 0] = (1 + recipe.time_stretch) ** draw[0]
+    affine[:, 1, 1] = 1
+    affine[:, 1, 2] = 2 * recipe.band_shift * draw[1]  # pictures span -1 to 1
+    grid = nn.functional.affine_grid(affine.to(pictures), list(pictures.shape), align_corners=False)
+    return nn.functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
 def mask(pictures: Tensor, recipe: AugmentRecipe, spec: PictureSpec, generator: torch.Generator) -> Tensor:

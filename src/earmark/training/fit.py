@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pytorch_lightning as lightning
 import torch
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from earmark.metrics import lwlrap
-from earmark.training.augment import mask, mixup, random_gain
+from earmark.training.augment import mask, mixup, random_gain, warp
 from earmark.training.models import BLOCKS_PER_STAGE, ResNet
 from earmark.training.pictures import Pictures
 from earmark.training.recipe import FitRecipe, ModelRecipe, Recipe
@@ -35,7 +36,8 @@ WINDOWS_PER_BATCH = 64
 
 def build_network(model: ModelRecipe, n_labels: int) -> ResNet:
     """Make the network that a recipe names, with random weights."""
-    return ResNet(n_labels, model.n_channels, model.width, BLOCKS_PER_STAGE[model.name], model.dropout)
+    options = msgspec.structs.asdict(model)
+    return ResNet(n_labels, blocks=BLOCKS_PER_STAGE[options.pop("name")], **options)
 
 
 @dataclass
@@ -66,10 +68,10 @@ class Tagger(lightning.LightningModule):
         """Loss of one batch, (n,) indices of training clips."""
         recipe, augment = self.recipe, self.recipe.augment
         starts = self.training_pictures.random_starts(clips, recipe.window_frames, self.draws)
-        gain_db = random_gain(len(clips), augment.gain_db, self.draws)
-        pictures = self.training_pictures.cut(
-            clips, starts, recipe.window_frames, None if gain_db is None else gain_db.to(clips.device)
-        )
+        gain_db = random_gain(len(clips), recipe.picture.log_mel.n_mels, augment, self.draws).to(clips.device)
+        pictures = self.training_pictures.cut(clips, starts, recipe.window_frames, gain_db)
+        if augment.time_stretch or augment.band_shift:
+            pictures = warp(pictures, augment, self.draws)
         targets = self.training_targets[clips]
         if augment.mixup_alpha:
             pictures, targets = mixup(pictures, targets, augment.mixup_alpha, self.draws)

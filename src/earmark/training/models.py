@@ -6,6 +6,8 @@ and, at width 1, shaped as the widespread ImageNet weights.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 BLOCKS_PER_STAGE = {"resnet18": (2, 2, 2, 2)}
@@ -49,6 +51,13 @@ class ResNet(nn.Module):
         Residual blocks in each of the four stages.
     dropout
         Probability of dropping a feature before the last layer, in [0, 1).
+    stem
+        ``"standard"``: 7x7 with stride 2, then a maximum with stride 2. ``"gentle"``: 3x3 with stride 2 and no maximum,
+        so that the picture is seen at twice the resolution and each output sees a quarter of the area; small receptive
+        fields suit sound: Koutini et al., *The Receptive Field as a Regularizer*, EUSIPCO 2019.
+    pooling
+        How the last feature map becomes a vector: ``"average"`` over bands and time; ``"both"`` for the average over
+        bands, then the sum of average and maximum over time, as in Kong et al., *PANNs*, TASLP 2020.
 
     Examples
     --------
@@ -65,14 +74,18 @@ class ResNet(nn.Module):
         width: float = 1.0,
         blocks: tuple[int, int, int, int] = BLOCKS_PER_STAGE["resnet18"],
         dropout: float = 0.0,
+        pooling: Literal["average", "both"] = "average",
+        stem: Literal["standard", "gentle"] = "standard",
     ) -> None:
         super().__init__()
         channels = [max(8, round(c * width / 8) * 8) for c in STAGE_CHANNELS]
         self.n_channels = n_channels
-        self.conv1 = nn.Conv2d(n_channels, channels[0], 7, 2, 3, bias=False)
+        self.pooling = pooling
+        kernel = 7 if stem == "standard" else 3
+        self.conv1 = nn.Conv2d(n_channels, channels[0], kernel, 2, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "standard" else nn.Identity()
         n_in = channels[0]
         for stage, (n_out, n_blocks) in enumerate(zip(channels, blocks, strict=True), start=1):
             stride = 1 if stage == 1 else 2
@@ -89,7 +102,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def features(self, x: Tensor) -> Tensor:
-        """Map (n, channels, bands, frames) pictures to a (n, n_features, bands / 32, frames / 32) feature map."""
+        """Map (n, channels, bands, frames) pictures to a (n, n_features, bands / s, frames / s) map, s 32 or 16."""
         if x.shape[1] == 1 and self.n_channels == 3:
             x = x.expand(-1, 3, -1, -1)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
@@ -99,4 +112,10 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, bands, frames) pictures to (n, n_labels) logits."""
-        return self.fc(self.dropout(self.features(x).mean(dim=(2, 3))))
+        features = self.features(x)
+        if self.pooling == "average":
+            pooled = features.mean(dim=(2, 3))
+        else:
+            over_bands = features.mean(dim=2)
+            pooled = over_bands.mean(dim=2) + over_bands.amax(dim=2)
+        return self.fc(self.dropout(pooled))

@@ -87,7 +87,7 @@ class Pictures(nn.Module):
         window_frames
             Length of the windows.
         gain_db
-            (n,) added to the spectrograms, in dB; `None` for none.
+            (n, n_mels), or (n, 1) for all bands alike, added to the spectrograms, in dB; `None` for none.
 
         Returns
         -------
@@ -98,8 +98,8 @@ class Pictures(nn.Module):
         within = starts[:, None] + torch.arange(window_frames, device=clips.device)
         sounding = (within >= 0) & (within < self.n_frames[clips, None])
         rows = self.first[clips, None] + within.clamp(min=0).minimum(self.n_frames[clips, None] - 1)
-        shift = self.shift[clips] if gain_db is None else self.shift[clips] - gain_db
-        values = (self.frames[rows] - shift[:, None, None]) * self.factor[clips, None, None]
+        shift = self.shift[clips, None] if gain_db is None else self.shift[clips, None] - gain_db
+        values = (self.frames[rows] - shift[:, None]) * self.factor[clips, None, None]
         values = values.clamp(min=spec.silence).masked_fill(~sounding[..., None], spec.silence)
         return values.transpose(1, 2).reshape(len(clips), spec.n_channels, spec.height, window_frames)
 

@@ -28,24 +28,31 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class ModelRecipe(_Table, frozen=True):
-    """The network: its name, the factor on its channels, the channels it takes, dropout before the last layer."""
+    """The network: its name, the factor on its channels, the channels it takes, dropout, pooling, stem."""
 
     name: Literal["resnet18"] = "resnet18"
     width: Annotated[float, msgspec.Meta(gt=0, le=4)] = 1.0
     n_channels: Literal[1, 3] = 1
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    pooling: Literal["average", "both"] = "average"
+    stem: Literal["standard", "gentle"] = "standard"
 
 
 class AugmentRecipe(_Table, frozen=True):
     """What is done to each training picture.
 
     `mixup_alpha`: both parameters of the Beta distribution that mixing weights are drawn from, 0 for no mixing.
-    `gain_db`: each picture is made louder or softer by up to so much. `n_time_masks` of up to `time_mask_s` seconds and
+    `gain_db`: each picture is made louder or softer by up to so much; `equaliser_db`: and its bands differently, along
+    a random line. `time_stretch`: each plays by up to this share faster or slower; `band_shift`: and higher or lower by
+    up to this share of the bands. `n_time_masks` of up to `time_mask_s` seconds and
     `n_band_masks` of up to `band_mask` (a share of the bands) are blanked out.
     """
 
     mixup_alpha: NonNegative = 0.0
     gain_db: NonNegative = 0.0
+    equaliser_db: NonNegative = 0.0
+    time_stretch: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    band_shift: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     n_time_masks: Count = 0
     time_mask_s: NonNegative = 0.5
     n_band_masks: Count = 0
