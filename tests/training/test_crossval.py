@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from earmark.data.store import Store
+from earmark.errors import RunError
+from earmark.metrics import lwlrap
+from earmark.predictions import Predictions
+from earmark.tagging.tagger import load
+from earmark.training.crossval import cross_validate, load_network, open_run, summary
+from earmark.training.fit import moving_average, precision_of
+from earmark.training.recipe import Recipe, load_recipe
+
+from .conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a recipe that learns the tiny collection well, two folds and a refit."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    recipe = load_recipe("fast", [*TINY, "fit.epochs=40"])
+    run = open_run(folder, recipe, tiny_store, 2, resume=False)
+    cross_validate(run, refit=True, progress=False)
+    return folder
+
+
+def test_run_has_all_its_files(finished: Path) -> None:
+    whole = {"recipe.toml", "folds.csv", "predictions.csv", "metrics.json", "model.onnx"}
+    assert whole <= {path.name for path in finished.iterdir()}
+    for fold in ("fold-0", "fold-1"):
+        names = {path.name for path in (finished / fold).iterdir()}
+        assert names == {"metrics.csv", "metrics.json", "predictions.csv", "model.onnx", "network.pt"}
+    assert (finished / "refit" / "model.onnx").is_file()
+
+
+def test_three_sounds_that_differ_are_learned(finished: Path, tiny_store: Store) -> None:
+    table = Predictions.read(finished / "predictions.csv")
+    assert table.fnames == tuple(tiny_store.manifest.names)
+    measured = lwlrap(tiny_store.manifest.targets(), table.scores)
+    figures = json.loads((finished / "metrics.json").read_text())
+    assert figures["lwlrap"] == pytest.approx(measured, abs=1e-6)
+    assert measured > 0.9
+    assert len(figures["folds"]["accuracy"]) == 2
+
+
+def test_every_clip_is_scored_by_the_network_that_never_saw_it(finished: Path, tiny_store: Store) -> None:
+    folds = dict(line.split(",") for line in (finished / "folds.csv").read_text().splitlines()[1:])
+    table = Predictions.read(finished / "predictions.csv")
+    for row, clip in enumerate(tiny_store.manifest.clips):
+        own = load(finished / f"fold-{folds[clip.name]}" / "model.onnx")
+        other = load(finished / f"fold-{1 - int(folds[clip.name])}" / "model.onnx")
+        waveform = tiny_store.waveform(row)
+        np.testing.assert_allclose(own.scores(waveform, 8000), table.scores[row], atol=1e-4)
+        assert not np.allclose(other.scores(waveform, 8000), table.scores[row], atol=1e-4)
+
+
+def test_model_of_the_run_averages_its_folds(finished: Path, tiny_store: Store) -> None:
+    waveform = tiny_store.waveform(0)
+    folds = [load(finished / f"fold-{i}").scores(waveform, 8000) for i in range(2)]
+    np.testing.assert_allclose(load(finished).scores(waveform, 8000), np.mean(folds, axis=0), atol=1e-5)
+
+
+def test_sources_stay_in_one_fold(finished: Path) -> None:
+    folds = [line.split(",")[1] for line in (finished / "folds.csv").read_text().splitlines()[1:]]
+    assert folds[::2] == folds[1::2]
+
+
+def test_network_can_be_read_back(finished: Path) -> None:
+    network = load_network(finished / "fold-0")
+    assert not network.training
+    assert network.state_dict()["fc.bias"].shape == (3,)
+
+
+def test_summary_names_folds_and_the_whole(finished: Path, tiny_store: Store) -> None:
+    run = open_run(finished, load_recipe("fast", [*TINY, "fit.epochs=40"]), tiny_store, None, resume=True)
+    text = summary(run)
+    assert "fold 1" in text
+    assert "out of fold" in text
+    assert "accuracy" in text
+
+
+def test_used_folder_is_refused_without_resume(finished: Path, tiny_store: Store, tiny_recipe: Recipe) -> None:
+    with pytest.raises(RunError, match="holds a run already; continue it with --resume"):
+        open_run(finished, tiny_recipe, tiny_store, 2, resume=False)
+
+
+def test_resume_with_another_recipe_is_refused(finished: Path, tiny_store: Store, tiny_recipe: Recipe) -> None:
+    with pytest.raises(RunError, match="was begun with another recipe"):
+        open_run(finished, tiny_recipe, tiny_store, 2, resume=True)
+
+
+def test_folder_with_other_things_is_refused(tmp_path: Path, tiny_store: Store, tiny_recipe: Recipe) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(RunError, match="is not empty and holds no run; name a new folder"):
+        open_run(tmp_path, tiny_recipe, tiny_store, 2, resume=False)
+
+
+def test_fold_that_is_not_there_is_refused(tmp_path: Path, tiny_store: Store, tiny_recipe: Recipe) -> None:
+    run = open_run(tmp_path / "run", tiny_recipe, tiny_store, 2, resume=False)
+    with pytest.raises(RunError, match="no fold 5: the run has folds 0 to 1"):
+        cross_validate(run, only_fold=5, progress=False)
+
+
+def test_one_fold_at_a_time_gives_the_same_run_as_all(tmp_path: Path, tiny_store: Store, tiny_recipe: Recipe) -> None:
+    together = open_run(tmp_path / "together", tiny_recipe, tiny_store, 2, resume=False)
+    cross_validate(together, progress=False)
+    apart = open_run(tmp_path / "apart", tiny_recipe, tiny_store, 2, resume=False)
+    cross_validate(apart, only_fold=1, progress=False)
+    assert not (apart.folder / "predictions.csv").exists()
+    again = open_run(tmp_path / "apart", tiny_recipe, tiny_store, None, resume=True)
+    cross_validate(again, progress=False)
+    scores = [Predictions.read(folder / "predictions.csv").scores for folder in (together.folder, apart.folder)]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_done_folds_are_not_done_again(finished: Path, tiny_store: Store, tmp_path: Path) -> None:
+    copy = tmp_path / "moved"
+    shutil.copytree(finished, copy)
+    before = (copy / "fold-0" / "network.pt").stat().st_mtime_ns
+    shutil.rmtree(copy / "fold-1")
+    run = open_run(copy, load_recipe("fast", [*TINY, "fit.epochs=40"]), tiny_store, None, resume=True)
+    cross_validate(run, progress=False)
+    assert (copy / "fold-0" / "network.pt").stat().st_mtime_ns == before
+    assert (copy / "fold-1" / "model.onnx").is_file()
+
+
+def test_averaged_weights_are_kept_not_the_last_ones(tmp_path: Path, tiny_store: Store) -> None:
+    kept = []
+    for decay in (0.0, 0.9):  # the weights themselves, and an average that lags behind them
+        recipe = load_recipe("fast", [*TINY, f"fit.ema_decay={decay}"])
+        run = open_run(tmp_path / f"run-{decay}", recipe, tiny_store, 2, resume=False)
+        cross_validate(run, only_fold=0, progress=False)
+        kept.append(load_network(run.fold_folder(0)).state_dict()["fc.bias"])
+    assert not torch.allclose(*kept)
+
+
+def test_moving_average_follows_its_definition() -> None:
+    update, average = moving_average(0.5), [torch.zeros(1)]
+    expected = 0.0
+    for t, value in enumerate([1.0, 3.0, -2.0, 8.0, 8.0, 1.0, 0.0, 4.0, 4.0, 4.0], start=1):
+        update(average, [torch.tensor([value])], torch.tensor(t))
+        decay = min(0.5, (1 + t) / (10 + t))
+        expected = decay * expected + (1 - decay) * value
+    assert average[0].item() == pytest.approx(expected)
+
+
+def test_precision_is_the_recipes_unless_auto(tiny_recipe: Recipe) -> None:
+    assert precision_of(tiny_recipe.fit) == "32-true"
+    auto = load_recipe("fast").fit
+    assert precision_of(auto) in {"32-true", "bf16-mixed"}

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from earmark.errors import RecipeError
+from earmark.training.recipe import Recipe, built_in_recipes, load_recipe, to_tables
+
+
+@pytest.mark.parametrize("name", built_in_recipes())
+def test_built_in_recipe_is_named_as_its_file_and_says_what_it_is(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert len(recipe.description) > 20
+
+
+def test_recipe_survives_toml() -> None:
+    recipe = load_recipe("small-colour")
+    assert load_recipe_from_text(tomli_w.dumps(to_tables(recipe))) == recipe
+
+
+def load_recipe_from_text(text: str) -> Recipe:
+    import msgspec
+
+    return msgspec.convert(tomllib.loads(text), Recipe)
+
+
+def test_settings_replace_values_of_their_type() -> None:
+    recipe = load_recipe("fast", ["fit.epochs=2", "picture.channels=grey", "augment.mixup_alpha=0.0"])
+    assert (recipe.fit.epochs, recipe.picture.channels, recipe.augment.mixup_alpha) == (2, "grey", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("fit.epoch=3", "unknown key 'fit.epoch'; did you mean 'epochs'?; known here are epochs, batch_size"),
+        ("widow_s=3.0", "unknown key 'widow_s'; did you mean 'window_s'?"),
+        ("picture.log_mel.nmels=3", "unknown key 'picture.log_mel.nmels'; did you mean 'n_mels'?"),
+        ("fit.epochs=0", "fit.epochs: Expected `int` >= 1"),
+        ("fit.epochs=many", "fit.epochs: Expected `int`, got `str`"),
+        ("picture.channels=gray", "picture.channels: Invalid enum value 'gray'"),
+        ("picture.log_mel.fmax=40000.0", "fmax 40000 Hz do not fit: expected fmin < fmax <= 16000 Hz"),
+        ("picture.channels=colour", "colour needs a multiple of 3 bands; got"),
+        ("epochs", "'epochs' sets nothing; expected key=value, such as fit.epochs=10"),
+        ("window_s.x=1", "'window_s.x=1': 'window_s' is a value, not a table of values"),
+    ],
+)
+def test_wrong_settings_say_what_is_wrong(setting: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("fast", [setting])
+    assert message in str(caught.value)
+
+
+def test_colour_needs_a_network_of_three_channels() -> None:
+    with pytest.raises(RecipeError, match=r"model\.n_channels is 1, but colour pictures have 3"):
+        load_recipe("small-colour", ["model.n_channels=1"])
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="no recipe 'fats'; did you mean 'fast'"):
+        load_recipe("fats")
+
+
+def test_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("name = ")
+    with pytest.raises(RecipeError, match=r"mine.toml: not valid TOML"):
+        load_recipe(path)
