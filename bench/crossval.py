@@ -42,7 +42,7 @@ def processor() -> str:
     return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
-def figures_of(run: Path, recipe: str) -> dict[str, Any]:
+def figures_of(run: Path, collection: Path, recipe: str) -> dict[str, Any]:
     """What is kept of a run."""
     metrics = json.loads((run / "metrics.json").read_text())
     folds = metrics["folds"]
@@ -50,7 +50,7 @@ def figures_of(run: Path, recipe: str) -> dict[str, Any]:
     provenance = {name: value for name, value in metrics.items() if name not in FIGURES}
     return {
         "recipe": recipe,
-        "command": "python bench/crossval.py " + " ".join(sys.argv[1:]),
+        "command": f"python bench/crossval.py {collection.name} {recipe}",
         "seed": load_recipe(run / "recipe.toml").fit.seed,
         "machine": processor(),
         **provenance,
@@ -91,7 +91,7 @@ def main() -> None:
         run = arguments.runs / f"{arguments.collection.name}-{recipe}"
         resume = ["--resume"] if run.exists() else []
         earmark("train", arguments.collection, "--recipe", recipe, "-o", run, *resume)
-        content = json.dumps(figures_of(run, recipe), indent=1)
+        content = json.dumps(figures_of(run, arguments.collection, recipe), indent=1)
         (results / f"crossval-{recipe}.json").write_text(content + "\n", encoding="utf-8")
         tag_held_out(run, manifest, results / f"held-out-tags-{recipe}.csv")
         if len(manifest.subset("test")):

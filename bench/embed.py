@@ -2,19 +2,18 @@
 
     python bench/embed.py ../shared/data/open28
 
-Cross-validates the recipe `fast`, learns it once more on all clips, stores the weights as float16 in
-`src/earmark/models/embedded.onnx`, and keeps the cross-validated figures in `bench/results/<collection>/`.
+Learns the recipe `fast` on all clips and stores the weights as float16 in `src/earmark/models/embedded.onnx`. What to
+expect of it, `bench/crossval.py` measures on the same clips; run it first, and the bundle quotes its figures.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import msgspec
 import onnx
-from crossval import RESULTS, earmark, figures_of
+from crossval import earmark
 
 from earmark.bundle import Bundle, write_bundle
 from earmark.training.export import halve_weights
@@ -33,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = arguments.runs / f"{arguments.collection.name}-{arguments.recipe}"
     resume = ["--resume"] if run.exists() else []
-    earmark("train", arguments.collection, "--recipe", arguments.recipe, "-o", run, "--refit", *resume)
+    earmark("train", arguments.collection, "--recipe", arguments.recipe, "-o", run, "--refit-only", *resume)
 
     learned = run / "refit" / "model.onnx"
     spec = msgspec.structs.replace(Bundle(learned).spec, licence=LICENCE)
@@ -42,10 +41,6 @@ def main() -> None:
     size = TARGET.stat().st_size
     if size > LARGEST_BYTES:
         raise SystemExit(f"{TARGET}: {size:,} bytes; the package takes at most {LARGEST_BYTES:,}")
-    results = RESULTS / arguments.collection.name
-    results.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({**figures_of(run, arguments.recipe), "embedded_bytes": size}, indent=1)
-    (results / f"crossval-{arguments.recipe}.json").write_text(content + "\n", encoding="utf-8")
     print(f"{TARGET}: {size:,} bytes, {len(spec.labels)} labels")
 
 

@@ -13,7 +13,7 @@ from earmark.errors import RunError
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions
 from earmark.tagging.tagger import load
-from earmark.training.crossval import cross_validate, load_network, open_run, summary
+from earmark.training.crossval import cross_validate, load_network, open_run, refit, summary
 from earmark.training.fit import moving_average, precision_of
 from earmark.training.recipe import Recipe, load_recipe
 
@@ -26,7 +26,8 @@ def finished(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("run") / "run"
     recipe = load_recipe("fast", [*TINY, "fit.epochs=40"])
     run = open_run(folder, recipe, tiny_store, 2, resume=False)
-    cross_validate(run, refit=True, progress=False)
+    cross_validate(run, progress=False)
+    refit(run, progress=False)
     return folder
 
 

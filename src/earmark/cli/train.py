@@ -19,6 +19,7 @@ from earmark.errors import MissingExtraError
 @click.option("--fold", "only_fold", type=click.IntRange(0), help="Do this one alone, counted from 0.")
 @click.option("--layout", help="The collection's layout.  [default: found out]")
 @click.option("--refit", is_flag=True, help="Also learn one network on all clips, for shipping: refit/model.onnx.")
+@click.option("--refit-only", is_flag=True, help="Learn that one alone, and no folds.")
 @click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
 def train(
     data: Path,
@@ -29,6 +30,7 @@ def train(
     only_fold: int | None,
     layout: str | None,
     refit: bool,
+    refit_only: bool,
     resume: bool,
 ) -> None:
     """Learn a tagger from the curated clips of DATA, cross-validated.
@@ -43,6 +45,7 @@ def train(
     """
     try:
         from earmark.training.crossval import cross_validate, open_run, summary
+        from earmark.training.crossval import refit as refit_all
         from earmark.training.recipe import load_recipe
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training ({error.name})", "train") from error
@@ -50,5 +53,8 @@ def train(
     chosen = load_recipe(recipe, list(settings))
     store = curated_store(data, chosen.picture.log_mel.sample_rate, layout=layout)
     run = open_run(run_folder, chosen, store, n_folds, resume=resume)
-    cross_validate(run, only_fold=only_fold, refit=refit)
+    if not refit_only:
+        cross_validate(run, only_fold=only_fold)
+    if refit or refit_only:
+        refit_all(run)
     click.echo(summary(run))

@@ -96,7 +96,7 @@ def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *,
     return Run(folder, recipe, store, folds)
 
 
-def cross_validate(run: Run, *, only_fold: int | None = None, refit: bool = False, progress: bool = True) -> None:
+def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = True) -> None:
     """Learn and judge every fold that is not done yet, then gather the run's files.
 
     Parameters
@@ -105,8 +105,6 @@ def cross_validate(run: Run, *, only_fold: int | None = None, refit: bool = Fals
         From `open_run`.
     only_fold
         Do just this one, 0-based; the run is gathered once all folds are there.
-    refit
-        Also learn one network on all clips, `refit/model.onnx`.
     progress
         Whether to show bars.
 
@@ -119,16 +117,33 @@ def cross_validate(run: Run, *, only_fold: int | None = None, refit: bool = Fals
         raise RunError(f"no fold {only_fold}: the run has folds 0 to {run.n_folds - 1}")
     wanted = range(run.n_folds) if only_fold is None else [only_fold]
     missing = [fold for fold in wanted if not run.is_done(fold)]
-    needs_refit = refit and not (run.folder / "refit" / "model.onnx").is_file()
-    if missing or needs_refit:
-        everything = np.arange(len(run.store))
-        spectrograms = spectrograms_of(run.store, everything, run.recipe.picture, progress=progress)
+    spectrograms = _all_spectrograms(run, progress) if missing else []
     for fold in missing:
         _one_fold(run, fold, spectrograms, progress)
     if all(run.is_done(fold) for fold in range(run.n_folds)):
         _gather(run)
-    if needs_refit:
-        _refit(run, spectrograms, progress)
+
+
+def refit(run: Run, *, progress: bool = True) -> None:
+    """Learn one network on all clips, for shipping: `refit/model.onnx`, unless it is there already.
+
+    Its bundle quotes the cross-validated figures where the folds are done; no clip is left to judge it by.
+    """
+    folder = run.folder / "refit"
+    if (folder / "model.onnx").is_file():
+        return
+    folder.mkdir(exist_ok=True)
+    spectrograms = _all_spectrograms(run, progress)
+    everything = _clips(run, np.arange(len(run.store)), spectrograms)
+    network = fit(
+        run.recipe, everything, None, folder, seed=run.recipe.fit.seed + run.n_folds, bar="refit" if progress else None
+    )
+    metrics = run.folder / "metrics.json"
+    _keep(run, network, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
+
+
+def _all_spectrograms(run: Run, progress: bool) -> list[np.ndarray]:
+    return spectrograms_of(run.store, np.arange(len(run.store)), run.recipe.picture, progress=progress)
 
 
 def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: bool) -> None:
@@ -155,17 +170,6 @@ def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: boo
     figures = evaluate(validation.targets.numpy(), scores, manifest.vocabulary)
     _keep(run, network, figures, folder)
     _write_json(folder / "metrics.json", {**figures, "minutes": round(minutes, 2), **provenance()})
-
-
-def _refit(run: Run, spectrograms: list[np.ndarray], progress: bool) -> None:
-    folder = run.folder / "refit"
-    folder.mkdir(exist_ok=True)
-    everything = _clips(run, np.arange(len(run.store)), spectrograms)
-    network = fit(
-        run.recipe, everything, None, folder, seed=run.recipe.fit.seed + run.n_folds, bar="refit" if progress else None
-    )
-    metrics = run.folder / "metrics.json"
-    _keep(run, network, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
 
 
 def _gather(run: Run) -> None:
