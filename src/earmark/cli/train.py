@@ -55,6 +55,6 @@ def train(
     run = open_run(run_folder, chosen, store, n_folds, resume=resume)
     if not refit_only:
         cross_validate(run, only_fold=only_fold)
+        click.echo(summary(run))
     if refit or refit_only:
         refit_all(run)
-    click.echo(summary(run))
