@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.audio.containers import mp3_states_length, why_cut_short
+from earmark.audio.containers import is_media, mp3_states_length, why_cut_short
 
 SAMPLES = bytes(2000)
 
@@ -86,6 +86,75 @@ def test_ogg_may_have_something_behind_its_end(tmp_path: Path) -> None:
     assert why(tmp_path, whole + bytes(128)) == ""
     assert why(tmp_path, whole + whole) == ""
     assert why(tmp_path, whole + whole[:-1]) == "its last page is broken off, or not marked as the end"
+
+
+def box(name: bytes, n_bytes: int, promised: int | None = None) -> bytes:
+    return struct.pack(">I", 8 + (n_bytes if promised is None else promised)) + name + bytes(n_bytes)
+
+
+class TestMp4:
+    START = box(b"ftyp", 16)
+
+    @pytest.mark.parametrize("index", [b"", box(b"moov", 300)])
+    def test_its_last_box_counts(self, tmp_path: Path, index: bytes) -> None:
+        assert why(tmp_path, self.START + index + box(b"mdat", 1000)) == ""
+        said = "its header promises 1001 bytes, 1000 are there"
+        assert why(tmp_path, self.START + index + box(b"mdat", 1000, 1001)) == said
+        assert why(tmp_path, self.START + box(b"mdat", 500) + box(b"moov", 1000, 1001)) == said
+
+    def test_a_size_of_64_bits(self, tmp_path: Path) -> None:
+        large = struct.pack(">I4sQ", 1, b"mdat", 16 + 1000)
+        assert why(tmp_path, self.START + large + bytes(1000)) == ""
+        assert why(tmp_path, self.START + large + bytes(990)) == "its header promises 1000 bytes, 990 are there"
+
+    def test_a_box_to_the_end_of_the_file(self, tmp_path: Path) -> None:
+        assert why(tmp_path, self.START + struct.pack(">I4s", 0, b"mdat") + bytes(1000)) == ""
+
+    @pytest.mark.parametrize("behind", [bytes(3), bytes(100), b"TAG" + b"x" * 125])
+    def test_something_strange_behind_the_end(self, tmp_path: Path, behind: bytes) -> None:
+        assert why(tmp_path, self.START + box(b"mdat", 1000) + behind) == ""
+
+
+class TestMatroska:
+    HEAD = b"\x1a\x45\xdf\xa3\x84" + bytes(4)
+
+    @pytest.mark.parametrize("size", [b"\x43\xe8", b"\x01\0\0\0\0\0\x03\xe8"])
+    def test_its_segment_counts(self, tmp_path: Path, size: bytes) -> None:
+        head = self.HEAD + b"\x18\x53\x80\x67" + size
+        assert why(tmp_path, head + bytes(1000)) == ""
+        assert why(tmp_path, head + bytes(999)) == "its header promises 1000 bytes, 999 are there"
+
+    @pytest.mark.parametrize("size", [b"\xff", b"\x01" + b"\xff" * 7])
+    def test_a_live_stream_does_not_say_how_long_it_is(self, tmp_path: Path, size: bytes) -> None:
+        assert why(tmp_path, self.HEAD + b"\x18\x53\x80\x67" + size + bytes(100)) == ""
+
+    @pytest.mark.parametrize("n_bytes", range(20))
+    def test_a_few_bytes_are_no_trouble(self, tmp_path: Path, n_bytes: int) -> None:
+        assert why(tmp_path, (self.HEAD + b"\x18\x53\x80\x67\x01" + bytes(7))[:n_bytes]) == ""
+
+
+def test_asf_promises_more_than_there_is(tmp_path: Path) -> None:
+    header = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + struct.pack("<Q", 30) + bytes(6)
+    data = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c") + struct.pack("<Q", 24 + 1000)
+    assert why(tmp_path, header + data + bytes(1000)) == ""
+    assert why(tmp_path, header + data + bytes(900)) == "its header promises 1000 bytes of samples, 900 are there"
+
+
+@pytest.mark.parametrize(
+    ("head", "known"),
+    [
+        (b"\0\0\0\x20ftypisom", True),
+        (b"\0\0\0\x08wide\0\0", True),
+        (b"\x1a\x45\xdf\xa3", True),
+        (b"#!AMR\n", True),
+        (b"RIFF\0\0\0\0WAVE", False),
+        (b"This is no recording.", False),
+        (b"", False),
+    ],
+)
+def test_what_only_ffmpeg_reads_is_known_by_its_beginning(tmp_path: Path, head: bytes, known: bool) -> None:
+    (tmp_path / "a").write_bytes(head)
+    assert is_media(tmp_path / "a") is known
 
 
 @pytest.mark.parametrize("content", [b"", b"RI", b"RIFF", b"OggS", b"caff", b"FORM", b"riff", b".snd", b"RF64", b"ID3"])

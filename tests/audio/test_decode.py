@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import soxr
 
-from earmark.audio import decode as decode_module
-from earmark.audio.decode import SUFFIXES, Waveform, check_samples, decode, resample
+from earmark.audio import sndfile
+from earmark.audio.decode import SUFFIXES, Waveform, check_samples, decode
 from earmark.errors import AudioError
 
 RATE = 44_100
@@ -103,7 +102,7 @@ class TestFormats:
             soundfile.write(tmp_path / name, sine(), RATE)
             at_once = decode(tmp_path / name).samples
             for n_frames in (1000, RATE // 2, RATE):
-                monkeypatch.setattr(decode_module, "FRAMES_PER_READ", n_frames)
+                monkeypatch.setattr(sndfile, "FRAMES_PER_READ", n_frames)
                 np.testing.assert_array_equal(decode(tmp_path / name).samples, at_once)
             monkeypatch.undo()
 
@@ -119,48 +118,6 @@ class TestFormats:
     def test_folders_are_searched_for_what_can_be_decoded(self) -> None:
         assert {".wav", ".flac", ".ogg", ".mp3"} <= SUFFIXES
         assert all(suffix == suffix.lower() for suffix in SUFFIXES)
-
-
-class TestResample:
-    @pytest.mark.parametrize("target", [8000, 16_000, 22_050, 32_000, 48_000])
-    def test_a_tone_keeps_its_frequency_and_level(self, tmp_path: Path, target: int) -> None:
-        soundfile.write(tmp_path / "a.wav", sine(1000), RATE, subtype="FLOAT")
-        waveform = decode(tmp_path / "a.wav", target)
-        assert waveform.sample_rate == target
-        assert waveform.samples.shape == (target,)
-        assert waveform.samples.dtype == np.float32
-        assert waveform.duration_s == 1.0
-        assert peak_hz(waveform.samples, target) == pytest.approx(1000, abs=1)
-        assert np.abs(waveform.samples[500:-500]).max() == pytest.approx(0.5, abs=1e-3)
-
-    def test_nothing_above_half_the_rate_comes_through(self) -> None:
-        low = resample(sine(5000).astype(np.float32), RATE, 8000)
-        assert np.abs(low[200:-200]).max() < 1e-4
-
-    def test_the_same_rate_changes_nothing(self) -> None:
-        samples = sine().astype(np.float32)
-        np.testing.assert_array_equal(resample(samples, RATE, RATE), samples)
-
-    @pytest.mark.parametrize(("rate", "target"), [(44_100, 32_000), (8000, 32_000), (48_000, 44_100), (32_000, 1000)])
-    def test_the_length_is_rounded_up(self, rate: int, target: int) -> None:
-        for n_samples in (1, 2, 3, 31, 32, 33, 441, 1000):
-            resampled = resample(np.ones(n_samples, dtype=np.float32), rate, target)
-            assert len(resampled) == -(-n_samples * target // rate)
-            assert resampled.dtype == np.float32
-
-    def test_it_is_soxr(self) -> None:
-        samples = np.random.default_rng(0).standard_normal(4410).astype(np.float32)
-        np.testing.assert_array_equal(resample(samples, RATE, 32_000), soxr.resample(samples, RATE, 32_000, "HQ"))
-
-    @pytest.mark.parametrize("bad", [0, -8000, 44_100.0, None, "44100"])
-    def test_a_rate_that_is_none(self, bad: object) -> None:
-        text = f"the sample rate is {bad!r} Hz; expected a whole number above 0, such as 44100"
-        samples = np.zeros(10, dtype=np.float32)
-        assert error_of(lambda: resample(samples, bad, RATE)) == text  # type: ignore[arg-type]
-        assert error_of(lambda: resample(samples, RATE, bad)) == text  # type: ignore[arg-type]
-
-    def test_a_rate_of_0_is_not_taken_for_the_files_own(self, write_tone: Callable[..., Path]) -> None:
-        assert "the sample rate is 0 Hz" in error_of(lambda: decode(write_tone(), 0))
 
 
 class TestShortest:

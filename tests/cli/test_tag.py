@@ -145,7 +145,7 @@ class TestManyFiles:
         status, out, err = tag(tmp_path / "empty", tones[0], "--top", "1")
         assert status == 1
         assert out.startswith(f"{tones[0]}  low ")
-        assert err.startswith(f"earmark: {tmp_path / 'empty'}: no recordings in this folder; looked for .aif, ")
+        assert err.startswith(f"earmark: {tmp_path / 'empty'}: no recordings in this folder; looked for .3gp, ")
         assert err.endswith("earmark: 1 of 2 files could not be tagged\n")
 
     def test_a_folder_that_is_missing(self, tag: Run, tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ class TestFindRecordings:
         found, errors = find_recordings([folder / "empty", folder / "in" / "b.wav"])
         assert found == [folder / "in" / "b.wav"]
         assert [str(error) for error in errors] == [
-            f"{folder / 'empty'}: no recordings in this folder; looked for .aif, .aifc, .aiff, .au, .caf, .flac, .mp3, "
-            ".oga, .ogg, .opus, .w64, .wav"
+            f"{folder / 'empty'}: no recordings in this folder; looked for .3gp, .aac, .ac3, .aif, .aifc, .aiff, .amr, "
+            ".au, .caf, .flac, .m4a, .m4b, .m4v, .mka, .mkv, .mov, .mp3, .mp4, .oga, .ogg, .opus, .w64, .wav, .webm, "
+            ".wma, .wmv"
         ]
 
     @pytest.mark.parametrize(
