@@ -73,10 +73,29 @@ class TestScores:
         waveform = tone(5000, 0.3)
         whole = picture(waveform, tagger.picture_spec)
         assert whole.shape == (1, 24, 31)
-        filled = np.full((1, 24, 100), tagger.picture_spec.silence)
+        filled = np.full((1, 24, 100), (-100 + 40) / 28)
         filled[..., :31] = whole
         np.testing.assert_allclose(tagger.scores(waveform, RATE), contrast(filled), atol=1e-5)
         assert np.argmax(tagger.scores(waveform, RATE)) == 2
+
+    def test_or_with_itself(self, tmp_path: Path, make_tiny_bundle: MakeBundle, tagger: Tagger) -> None:
+        front_end = msgspec.to_builtins(tagger.picture_spec) | {"short": "wrap"}
+        repeating = load(make_tiny_bundle(tmp_path / "a.onnx", front_end=front_end))
+        waveform = tone(5000, 0.3)
+        filled = np.resize(np.moveaxis(picture(waveform, tagger.picture_spec), -1, 0), (100, 1, 24))
+        np.testing.assert_allclose(repeating.scores(waveform, RATE), contrast(np.moveaxis(filled, 0, -1)), atol=1e-5)
+
+    @pytest.mark.parametrize("normalization", ["clip", "minmax"])
+    def test_windows_are_normalised_by_the_whole_clip(
+        self, tmp_path: Path, make_tiny_bundle: MakeBundle, tagger: Tagger, normalization: str
+    ) -> None:
+        front_end = msgspec.to_builtins(tagger.picture_spec) | {"normalization": normalization}
+        tagger = load(make_tiny_bundle(tmp_path / "a.onnx", front_end=front_end))
+        waveform = np.concatenate([tone(300, 1.2), 0.01 * tone(5000, 1.2)])
+        whole = picture(waveform, tagger.picture_spec)
+        starts = window_starts(whole.shape[-1], 100, 50)
+        expected = np.mean([contrast(whole[..., start : start + 100]) for start in starts], axis=0)
+        np.testing.assert_allclose(tagger.scores(waveform, RATE), expected, atol=1e-5)
 
     @pytest.mark.parametrize(("frequency_hz", "winner"), [(300, 0), (1800, 1), (5000, 2)])
     @pytest.mark.parametrize("rate", [16_000, 22_050, 44_100, 48_000])
@@ -106,6 +125,15 @@ class TestScores:
         scores = tagger.scores(np.array([0.5]), 44_100)
         assert scores.shape == (3,)
         assert np.isfinite(scores).all()
+
+    def test_silence_at_the_ends_is_trimmed_where_the_front_end_says_so(
+        self, tmp_path: Path, make_tiny_bundle: MakeBundle, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("earmark.audio.picture.trim_silence", lambda samples, *, top_db: samples[RATE:])
+        front_end = msgspec.to_builtins(tagger.picture_spec) | {"trim_top_db": 60.0}
+        trimming = load(make_tiny_bundle(tmp_path / "a.onnx", front_end=front_end))
+        waveform = np.concatenate([tone(300, 1.0), tone(5000, 1.0)])
+        np.testing.assert_array_equal(trimming.scores(waveform, RATE), tagger.scores(waveform[RATE:], RATE))
 
     def test_a_tagger_may_be_used_twice(self, tagger: Tagger) -> None:
         np.testing.assert_array_equal(tagger.scores(tone(300), RATE), tagger.scores(tone(300), RATE))
@@ -229,6 +257,19 @@ class TestTimeline:
         timeline = tagger.timeline(write_tone(duration_s=duration_s))
         assert timeline.starts_s[0] == 0.0
         assert timeline.ends_s[-1] == duration_s
+
+    def test_nothing_is_trimmed_or_lengthened(
+        self, tmp_path: Path, make_tiny_bundle: MakeBundle, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("earmark.audio.picture.trim_silence", lambda samples, *, top_db: samples[RATE:])
+        front_end = msgspec.to_builtins(tagger.picture_spec) | {"trim_top_db": 60.0, "min_duration_s": 30.0}
+        trimming = load(make_tiny_bundle(tmp_path / "a.onnx", front_end=front_end))
+        waveform = np.concatenate([tone(300, 1.0), tone(5000, 1.0)])
+        soundfile.write(tmp_path / "a.wav", waveform, RATE, subtype="FLOAT")
+        timeline, expected = trimming.timeline(tmp_path / "a.wav"), tagger.timeline(tmp_path / "a.wav")
+        np.testing.assert_array_equal(timeline.starts_s, expected.starts_s)
+        np.testing.assert_array_equal(timeline.ends_s, expected.ends_s)
+        np.testing.assert_array_equal(timeline.scores, expected.scores)
 
     def test_at_another_rate_times_are_the_files(self, tagger: Tagger, write_tone: WriteTone) -> None:
         timeline = tagger.timeline(write_tone(duration_s=2.5, sample_rate=44_100))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from earmark.audio.picture import band_statistics
+from earmark.data.folds import read_folds
 from earmark.data.store import Store
 from earmark.errors import RunError
 from earmark.metrics import lwlrap
@@ -15,6 +17,7 @@ from earmark.predictions import Predictions
 from earmark.tagging.tagger import load
 from earmark.training.crossval import cross_validate, load_network, open_run, refit, summary
 from earmark.training.fit import moving_average, precision_of
+from earmark.training.pictures import spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe
 
 from .conftest import TINY
@@ -65,6 +68,59 @@ def test_model_of_the_run_averages_its_folds(finished: Path, tiny_store: Store) 
     waveform = tiny_store.waveform(0)
     folds = [load(finished / f"fold-{i}").scores(waveform, 8000) for i in range(2)]
     np.testing.assert_allclose(load(finished).scores(waveform, 8000), np.mean(folds, axis=0), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def banded(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run whose pictures are normalised by the bands of the clips that each fold learns from."""
+    recipe = load_recipe("fast", [*TINY, "picture.normalization=band"])
+    run = open_run(tmp_path_factory.mktemp("run") / "banded", recipe, tiny_store, 2, resume=False)
+    cross_validate(run, progress=False)
+    return run.folder
+
+
+def test_bands_are_measured_on_what_each_fold_learns_from(banded: Path, tiny_store: Store) -> None:
+    folds = read_folds(banded / "folds.csv", tiny_store.manifest.names)
+    picture = load_recipe(banded / "recipe.toml").picture
+    spectrograms = spectrograms_of(tiny_store, np.arange(30), picture, progress=False)
+    for fold in (0, 1):
+        spec = load(banded / f"fold-{fold}").picture_spec
+        mean, std = band_statistics([spectrograms[i] for i in np.flatnonzero(folds != fold)])
+        assert (spec.mean, spec.std) == (mean, std)
+    assert load(banded).picture_spec == load(banded / "fold-0").picture_spec
+
+
+def test_run_normalised_by_bands_scores_clips_as_its_bundles_do(banded: Path, tiny_store: Store) -> None:
+    folds = read_folds(banded / "folds.csv", tiny_store.manifest.names)
+    table = Predictions.read(banded / "predictions.csv")
+    taggers = [load(banded / f"fold-{fold}") for fold in (0, 1)]
+    whole = load(banded)
+    for row in range(len(tiny_store)):
+        waveform = tiny_store.waveform(row)
+        by_fold = [tagger.scores(waveform, 8000) for tagger in taggers]
+        np.testing.assert_allclose(table.scores[row], by_fold[folds[row]], atol=1e-4)
+        np.testing.assert_allclose(whole.scores(waveform, 8000), np.mean(by_fold, axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["picture.channels=frequency-map", "model.n_channels=2", "picture.short=either"],
+        ["picture.channels=delta", "model.n_channels=3", "picture.normalization=clip", "picture.short=wrap"],
+        ["picture.log_mel.mel_scale=kaldi", "picture.log_mel.scale=ln", "picture.normalization=minmax"],
+    ],
+    ids=["frequency map", "delta", "kaldi"],
+)
+def test_any_front_end_scores_held_out_clips_as_its_bundle_does(
+    settings: list[str], tiny_store: Store, tmp_path: Path
+) -> None:
+    run = open_run(tmp_path / "run", load_recipe("fast", [*TINY, *settings]), tiny_store, 2, resume=False)
+    cross_validate(run, only_fold=0, progress=False)
+    table = Predictions.read(run.fold_folder(0) / "predictions.csv")
+    tagger = load(run.fold_folder(0))
+    for name, scores in zip(table.fnames, table.scores, strict=True):
+        waveform = tiny_store.waveform(tiny_store.manifest.names.index(name))
+        np.testing.assert_allclose(tagger.scores(waveform, 8000), scores, atol=1e-4)
 
 
 def test_sources_stay_in_one_fold(finished: Path) -> None:

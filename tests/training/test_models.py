@@ -22,10 +22,11 @@ def test_any_picture_gives_a_logit_a_label(height: int, n_frames: int) -> None:
     assert ResNet(7, 1, 0.125)(torch.zeros(2, 1, height, n_frames)).shape == (2, 7)
 
 
-def test_one_channel_is_taken_as_three_equal_ones() -> None:
-    network = ResNet(4, 3, 0.125).eval()
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
+def test_one_channel_is_taken_as_so_many_equal_ones(n_channels: int) -> None:
+    network = ResNet(4, n_channels, 0.125).eval()
     grey = torch.rand(2, 1, 64, 64)
-    torch.testing.assert_close(network(grey), network(grey.repeat(1, 3, 1, 1)))
+    torch.testing.assert_close(network(grey), network(grey.repeat(1, n_channels, 1, 1)))
 
 
 def test_width_scales_channels() -> None:

@@ -1,24 +1,35 @@
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from earmark.audio.logmel import LogMelSpec
-from earmark.audio.picture import PictureSpec, normalize, to_channels, windows
+from earmark.audio.picture import N_CHANNELS, PictureSpec, band_statistics, clip_log_mel, windows
 from earmark.data.store import Store
 from earmark.errors import RecipeError
+from earmark.training.crossval import measured
 from earmark.training.pictures import Pictures, spectrograms_of
 
 LENGTHS = (10, 25, 3)
+NORMALIZATIONS = ("affine", "band", "clip", "minmax", "levels")
 
 
-@pytest.fixture(params=["affine", "clip", "colour"])
+def made_spec(channels: Any, normalization: Any, short: Any = "constant", **log_mel: Any) -> PictureSpec:
+    spec = PictureSpec(log_mel=LogMelSpec(n_mels=12, **log_mel), channels=channels, short=short)
+    if normalization == "levels":
+        return msgspec.structs.replace(spec, normalization="minmax", n_levels=256)
+    return msgspec.structs.replace(spec, normalization=normalization)
+
+
+@pytest.fixture(params=["affine", "clip", "minmax", "colour"])
 def spec(request: pytest.FixtureRequest) -> PictureSpec:
-    log_mel = LogMelSpec(n_mels=12)
     if request.param == "colour":
-        return PictureSpec(log_mel=log_mel, channels="colour", normalization="clip")
-    return PictureSpec(log_mel=log_mel, normalization=request.param)
+        return made_spec("colour", "minmax")
+    return made_spec("grey", request.param)
 
 
 @pytest.fixture
@@ -26,13 +37,47 @@ def spectrograms(rng: np.random.Generator) -> list[np.ndarray]:
     return [rng.uniform(-120, 0, (12, n)).astype(np.float32).clip(-100) for n in LENGTHS]
 
 
-def test_windows_are_those_that_the_tagger_cuts(spec: PictureSpec, spectrograms: list[np.ndarray]) -> None:
+@pytest.mark.parametrize("channels", N_CHANNELS)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("short", ["constant", "wrap", "either"])
+def test_windows_are_those_that_the_tagger_cuts(
+    channels: str, normalization: str, short: str, spectrograms: list[np.ndarray]
+) -> None:
+    spec = measured(made_spec(channels, normalization, short), spectrograms)
     pictures = Pictures(spectrograms, spec)
     clips, starts = pictures.all_windows(10, 6)
     ours = pictures.cut(clips, starts, 10).numpy()
-    theirs = [windows(to_channels(normalize(s, spec), spec), 10, 6, spec.silence) for s in spectrograms]
+    theirs = np.concatenate([windows(s, spec, 10, 6) for s in spectrograms])
     assert clips.tolist() == [0, 1, 1, 1, 1, 2]
-    np.testing.assert_allclose(ours, np.concatenate(theirs), atol=1e-5)
+    assert ours.dtype == np.float32
+    # a value next to the middle between two levels may go to either
+    np.testing.assert_allclose(ours, theirs, atol=1.01 / 255 if normalization == "levels" else 1e-5)
+    assert (np.abs(ours - theirs) > 1e-5).mean() < 0.01
+
+
+@pytest.mark.parametrize("scale", ["db", "ln"])
+def test_silence_beyond_a_clip_is_what_a_silent_clip_is(scale: str) -> None:
+    spec = made_spec("grey", "affine", scale=scale, floor_db=-50.0, floor="add")
+    silent = clip_log_mel(np.zeros(3200, dtype=np.float32), spec)
+    cut = Pictures([silent], spec).cut(torch.tensor([0]), torch.tensor([-5]), 30)
+    np.testing.assert_allclose(cut.numpy(), cut.numpy()[..., 15:16].repeat(30, axis=-1), atol=1e-5)
+
+
+def test_only_band_normalisation_is_measured(spectrograms: list[np.ndarray]) -> None:
+    for normalization in ("affine", "clip", "minmax"):
+        spec = made_spec("grey", normalization)
+        assert measured(spec, spectrograms) is spec
+    spec = measured(made_spec("grey", "band"), spectrograms)
+    assert (spec.mean, spec.std) == band_statistics(spectrograms)
+
+
+def test_pictures_of_measured_bands_are_standard(spectrograms: list[np.ndarray]) -> None:
+    spec = measured(made_spec("grey", "band"), spectrograms)
+    pictures = Pictures(spectrograms, spec)
+    cut = [pictures.cut(torch.tensor([i]), torch.tensor([0]), n)[0, 0] for i, n in enumerate(LENGTHS)]
+    frames = torch.cat(cut, dim=1)
+    torch.testing.assert_close(frames.mean(1), torch.zeros(12), atol=1e-5, rtol=0)
+    torch.testing.assert_close(frames.std(1, correction=0), torch.ones(12), atol=1e-5, rtol=0)
 
 
 def test_random_windows_lie_within_long_clips_and_around_short_ones(
@@ -48,21 +93,68 @@ def test_random_windows_lie_within_long_clips_and_around_short_ones(
 
 def test_short_clip_is_surrounded_by_silence(spec: PictureSpec, spectrograms: list[np.ndarray]) -> None:
     cut = Pictures(spectrograms, spec).cut(torch.tensor([2]), torch.tensor([-4]), 10)
-    silence = torch.tensor(spec.silence)
-    assert torch.allclose(cut[..., :4], silence)
-    assert torch.allclose(cut[..., 7:], silence)
-    assert not torch.allclose(cut[..., 4:7], silence)
+    silence = windows(spectrograms[2], spec, 10, 1)[..., -1:]
+    expected = torch.from_numpy(silence).expand_as(cut)
+    torch.testing.assert_close(cut[..., :4], expected[..., :4])
+    torch.testing.assert_close(cut[..., 7:], expected[..., 7:])
+    assert not torch.allclose(cut[..., 4:7], expected[..., 4:7])
+
+
+def test_short_clip_is_repeated_before_and_after_itself(spec: PictureSpec, spectrograms: list[np.ndarray]) -> None:
+    pictures = Pictures(spectrograms, msgspec.structs.replace(spec, short="wrap"))
+    own = pictures.cut(torch.tensor([2]), torch.tensor([0]), 3)
+    cut = pictures.cut(torch.tensor([2]), torch.tensor([-4]), 10)
+    torch.testing.assert_close(cut, own[..., [2, 0, 1, 2, 0, 1, 2, 0, 1, 2]])
+
+
+def test_repetition_may_be_said_for_each_clip(spec: PictureSpec, spectrograms: list[np.ndarray]) -> None:
+    pictures = Pictures(spectrograms, spec)
+    clips, starts = torch.tensor([2, 2, 1]), torch.tensor([-2, -2, 4])
+    cut = pictures.cut(clips, starts, 10, wraps=torch.tensor([True, False, True]))
+    always = Pictures(spectrograms, msgspec.structs.replace(spec, short="wrap")).cut(clips, starts, 10)
+    never = pictures.cut(clips, starts, 10)
+    assert torch.equal(cut[0], always[0])
+    assert torch.equal(cut[1], never[1])
+    assert torch.equal(cut[2], never[2])  # a clip longer than the window has nothing to repeat
+    assert not torch.equal(always[0], never[0])
+
+
+@pytest.mark.parametrize(("short", "share"), [("constant", 0.0), ("wrap", 1.0), ("either", 0.5)])
+def test_chance_of_repetition(short: str, share: float, spectrograms: list[np.ndarray]) -> None:
+    pictures = Pictures(spectrograms, made_spec("grey", "affine", short))
+    clips = torch.zeros(4000, dtype=torch.long)
+    wraps = pictures.random_wraps(clips, torch.Generator().manual_seed(0))
+    assert wraps.dtype == torch.bool
+    assert abs(wraps.float().mean().item() - share) < 0.05
+    assert torch.equal(wraps, pictures.random_wraps(clips, torch.Generator().manual_seed(0)))
 
 
 def test_gain_is_added_in_db(spectrograms: list[np.ndarray]) -> None:
-    spec = PictureSpec(log_mel=LogMelSpec(n_mels=12), mean=-40, std=20)
+    spec = PictureSpec(log_mel=LogMelSpec(n_mels=12), mean=-40.0, std=20.0)
     pictures, clip, start = Pictures(spectrograms, spec), torch.tensor([0]), torch.tensor([0])
     louder = pictures.cut(clip, start, 10, gain_db=torch.tensor([[5.0]]))
-    expected = np.maximum((spectrograms[0] + 5 + 40) / 20, spec.silence)
+    expected = (spectrograms[0] + 5 + 40) / 20
     np.testing.assert_allclose(louder[0, 0].numpy(), expected, atol=1e-5)
+    softer = pictures.cut(clip, start, 10, gain_db=torch.tensor([[-30.0]]))
+    np.testing.assert_allclose(softer[0, 0].numpy(), np.maximum((spectrograms[0] - 30 + 40) / 20, -3), atol=1e-5)
+
+
+def test_gain_is_in_db_whatever_the_unit(spectrograms: list[np.ndarray]) -> None:
+    spec = made_spec("grey", "affine", scale="ln", spectrum="magnitude")
+    nepers = [s / spec.log_mel.db_per_unit for s in spectrograms]
+    pictures, clip, start = Pictures(nepers, spec), torch.tensor([1]), torch.tensor([0])
+    once, twice = pictures.cut(clip, start, 25), pictures.cut(clip, start, 25, gain_db=torch.full((1, 12), 6.0206))
+    torch.testing.assert_close(twice - once, torch.full_like(once, np.log(2) / 28), atol=1e-5, rtol=0)
 
 
 def test_other_rate_than_the_stores_is_refused(tiny_store: Store) -> None:
     spec = PictureSpec(log_mel=LogMelSpec(sample_rate=16000, fmax=8000))
     with pytest.raises(RecipeError, match="the store holds 8000 Hz, the recipe wants 16000 Hz"):
         spectrograms_of(tiny_store, np.arange(2), spec, progress=False)
+
+
+def test_spectrograms_are_those_of_the_tagger(tiny_store: Store) -> None:
+    spec = PictureSpec(log_mel=LogMelSpec(sample_rate=8000, n_fft=512, n_mels=12, fmax=4000), min_duration_s=1.0)
+    made = spectrograms_of(tiny_store, np.array([3, 0]), spec, progress=False)
+    for index, spectrogram in zip([3, 0], made, strict=True):
+        np.testing.assert_array_equal(spectrogram, clip_log_mel(tiny_store.waveform(index), spec))

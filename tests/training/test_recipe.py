@@ -44,6 +44,12 @@ def test_settings_replace_values_of_their_type() -> None:
         ("picture.channels=gray", "picture.channels: Invalid enum value 'gray'"),
         ("picture.log_mel.fmax=40000.0", "fmax 40000 Hz do not fit: expected fmin < fmax <= 16000 Hz"),
         ("picture.channels=colour", "colour needs a multiple of 3 bands; got"),
+        ("picture.log_mel.win_length=2000", "win_length 2000 is longer than n_fft 1024; make it that or less"),
+        ("picture.n_levels=256", "n_levels goes with normalization 'minmax' alone; got 'affine'"),
+        (
+            "picture.mean=[1.0, 2.0]",
+            "mean and std hold [2] numbers; expected one each, or for normalization 'band' one",
+        ),
         ("epochs", "'epochs' sets nothing; expected key=value, such as fit.epochs=10"),
         ("window_s.x=1", "'window_s.x=1': 'window_s' is a value, not a table of values"),
     ],
@@ -57,6 +63,16 @@ def test_wrong_settings_say_what_is_wrong(setting: str, message: str) -> None:
 def test_colour_needs_a_network_of_three_channels() -> None:
     with pytest.raises(RecipeError, match=r"model\.n_channels is 1, but colour pictures have 3"):
         load_recipe("small-colour", ["model.n_channels=1"])
+
+
+def test_frequency_map_needs_a_network_of_two_channels() -> None:
+    assert load_recipe("fast", ["picture.channels=frequency-map", "model.n_channels=2"]).model.n_channels == 2
+    for n_channels in (1, 3):
+        with pytest.raises(RecipeError) as caught:
+            load_recipe("fast", ["picture.channels=frequency-map", f"model.n_channels={n_channels}"])
+        assert str(caught.value) == (
+            f"fast: model.n_channels is {n_channels}, but frequency-map pictures have 2; set model.n_channels = 2"
+        )
 
 
 def test_unknown_recipe_names_the_nearest() -> None:

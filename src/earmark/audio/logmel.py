@@ -1,22 +1,28 @@
 """Log-mel spectrograms in NumPy and SciPy: float32, in blocks that fit the cache.
 
-The definition is librosa's: a centred short-time Fourier transform with a periodic Hann window and zeros outside the
-clip, power, Slaney's mel scale with triangles of unit area, decibels.
+The definition is librosa's: a centred short-time Fourier transform, power, a mel filter bank, decibels.
 
     M[b, t] = 10 log10 max(floor, sum_k W[b, k] |sum_n w[n] x[t hop + n - n_fft/2] e^(-2 pi i k n / n_fft)|^2)
+
+What a front end may do otherwise stands in `LogMelSpec`; its defaults are this formula with a periodic Hann window,
+Slaney's scale and triangles of unit area.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from earmark.errors import AudioError, RecipeError
+from earmark.audio.mel import filter_bank
+from earmark.errors import AudioError
 
 FRAMES_PER_BLOCK = 64
 """Frames transformed at a time: a block of spectra then stays within a core's second-level cache."""
@@ -24,10 +30,11 @@ FRAMES_PER_BLOCK = 64
 BANDS_PER_GROUP = 16
 """Bands filtered by one matrix product."""
 
-LINEAR_HZ_PER_MEL = 200.0 / 3
-LOG_START_HZ = 1000.0
-LOG_START_MEL = LOG_START_HZ / LINEAR_HZ_PER_MEL
-LOG_STEP = np.log(6.4) / 27.0
+SHORTEST_WINDOW = 16
+"""Samples; the window of one or two would be all zeros."""
+
+DB_PER_POWER = 10.0
+"""Decibels to a factor of ten in power; twice as many to one in magnitude."""
 
 
 class LogMelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,24 +45,51 @@ class LogMelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     sample_rate
         In Hz.
     n_fft
-        Length of the transform and of its Hann window, in samples.
+        Length of the transform, in samples.
+    win_length
+        Length of the window, centred in the transform, in samples; 0 for `n_fft`.
     hop_length
         Samples from one frame to the next.
     n_mels
         Number of bands.
     fmin, fmax
-        Lowest and highest frequency of the bands, in Hz.
+        Where the lowest band begins and the highest ends, in Hz.
+    mel_scale
+        ``"slaney"``, ``"htk"`` or ``"kaldi"``; see `earmark.audio.mel`.
+    mel_norm
+        ``"area"``: triangles of unit area over Hz. ``"peak"``: triangles whose peak is 1.
+    window
+        ``"hann"``, periodic as for analysis, or ``"hann-symmetric"``, whose last sample is its first.
+    padding
+        What lies outside the clip: ``"zeros"``, or ``"reflect"`` for the clip mirrored at its ends.
+    pre_emphasis
+        a in ``y[n] = x[n] - a x[n - 1]``; the first sample, which has no predecessor, is dropped. 0 for none.
+    spectrum
+        ``"power"`` or ``"magnitude"``, what the filters are applied to.
+    scale
+        ``"db"``: 10 log10 of power, 20 log10 of magnitude. ``"ln"``: the natural logarithm of either.
     floor_db
-        Level below which everything is as good as silence, in dB of band power.
+        Level below which everything is as good as silence, in dB.
+    floor
+        ``"clip"``: what is below the floor is raised to it. ``"add"``: the floor is added everywhere.
     """
 
     sample_rate: Annotated[int, msgspec.Meta(ge=1000, le=384_000)] = 32_000
-    n_fft: Annotated[int, msgspec.Meta(ge=16, le=65_536)] = 1024
+    n_fft: Annotated[int, msgspec.Meta(ge=SHORTEST_WINDOW, le=65_536)] = 1024
+    win_length: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 0
     hop_length: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 320
     n_mels: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
     fmin: Annotated[float, msgspec.Meta(ge=0)] = 20.0
     fmax: Annotated[float, msgspec.Meta(gt=0)] = 16_000.0
+    mel_scale: Literal["slaney", "htk", "kaldi"] = "slaney"
+    mel_norm: Literal["area", "peak"] = "area"
+    window: Literal["hann", "hann-symmetric"] = "hann"
+    padding: Literal["zeros", "reflect"] = "zeros"
+    pre_emphasis: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    spectrum: Literal["power", "magnitude"] = "power"
+    scale: Literal["db", "ln"] = "db"
     floor_db: Annotated[float, msgspec.Meta(ge=-200, le=0)] = -100.0
+    floor: Literal["clip", "add"] = "clip"
 
     def __post_init__(self) -> None:
         if not self.fmin < self.fmax <= self.sample_rate / 2:
@@ -63,62 +97,67 @@ class LogMelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 f"fmin {self.fmin:g} Hz and fmax {self.fmax:g} Hz do not fit: expected "
                 f"fmin < fmax <= {self.sample_rate / 2:g} Hz, half the sample rate"
             )
+        if self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}; make it that or less")
+        if 0 < self.win_length < SHORTEST_WINDOW:
+            raise ValueError(
+                f"win_length {self.win_length} is too short for a window; make it {SHORTEST_WINDOW} or more, or 0 for "
+                f"n_fft {self.n_fft}"
+            )
 
     @property
     def frame_rate(self) -> float:
         """Frames a second."""
         return self.sample_rate / self.hop_length
 
+    @property
+    def db_per_unit(self) -> float:
+        """Decibels to one unit of the spectrogram: 1, or what a neper of power or of magnitude is."""
+        if self.scale == "db":
+            return 1.0
+        return self._db_per_decade / np.log(10)
+
+    @property
+    def silence(self) -> float:
+        """What digital silence is in the spectrogram, in its own unit."""
+        return self.floor_db / self.db_per_unit
+
+    @property
+    def floor_value(self) -> float:
+        """The floor before the logarithm, in power or magnitude."""
+        return float(10 ** (self.floor_db / self._db_per_decade))
+
+    @property
+    def _db_per_decade(self) -> float:
+        return DB_PER_POWER if self.spectrum == "power" else 2 * DB_PER_POWER
+
     def n_frames(self, n_samples: int) -> int:
         """Frames of a clip: one at its start, and one each hop after."""
-        return 1 + n_samples // self.hop_length
-
-
-def hz_to_mel(hz: float | np.ndarray) -> np.ndarray:
-    """Slaney's mel scale: linear below 1 kHz, logarithmic above (Auditory Toolbox, Interval Research TR 1998-010)."""
-    hz = np.asarray(hz, dtype=np.float64)
-    log_part = LOG_START_MEL + np.log(np.maximum(hz, LOG_START_HZ) / LOG_START_HZ) / LOG_STEP
-    return np.where(hz < LOG_START_HZ, hz / LINEAR_HZ_PER_MEL, log_part)
-
-
-def mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    """Inverse of `hz_to_mel`."""
-    mel = np.asarray(mel, dtype=np.float64)
-    log_part = LOG_START_HZ * np.exp(LOG_STEP * (np.maximum(mel, LOG_START_MEL) - LOG_START_MEL))
-    return np.where(mel < LOG_START_MEL, mel * LINEAR_HZ_PER_MEL, log_part)
+        return 1 + (n_samples - int(self.pre_emphasis > 0 and n_samples > 1)) // self.hop_length
 
 
 @lru_cache(maxsize=16)
 def mel_filters(spec: LogMelSpec) -> np.ndarray:
-    """Triangular filters of unit area over the bins of the transform.
+    """The filter bank of a front end, (n_mels, n_fft // 2 + 1) float32; see `earmark.audio.mel.filter_bank`."""
+    return filter_bank(
+        sample_rate=spec.sample_rate,
+        n_fft=spec.n_fft,
+        n_mels=spec.n_mels,
+        fmin=spec.fmin,
+        fmax=spec.fmax,
+        scale=spec.mel_scale,
+        norm=spec.mel_norm,
+    ).astype(np.float32)
 
-    Parameters
-    ----------
-    spec
-        The front end.
 
-    Returns
-    -------
-    np.ndarray
-        (n_mels, n_fft // 2 + 1) float32, in 1/Hz.
-
-    Raises
-    ------
-    RecipeError
-        When a band is so narrow that no bin of the transform falls into it.
-    """
-    edges = mel_to_hz(np.linspace(hz_to_mel(spec.fmin), hz_to_mel(spec.fmax), spec.n_mels + 2))
-    bins_hz = np.arange(spec.n_fft // 2 + 1) * spec.sample_rate / spec.n_fft
-    rising = (bins_hz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins_hz) / (edges[2:] - edges[1:-1])[:, None]
-    weights = np.maximum(0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    empty = np.flatnonzero(weights.max(axis=1) == 0)
-    if len(empty):
-        raise RecipeError(
-            f"{len(empty)} of {spec.n_mels} bands hold no bin of the transform (the first at "
-            f"{edges[empty[0] + 1]:.0f} Hz); use fewer n_mels or a larger n_fft than {spec.n_fft}"
-        )
-    return weights.astype(np.float32)
+@lru_cache(maxsize=16)
+def window_of(spec: LogMelSpec) -> np.ndarray:
+    """The window of a front end, (n_fft,) float32, zero outside its `win_length`."""
+    length = spec.win_length or spec.n_fft
+    period = length if spec.window == "hann" else max(length - 1, 1)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / period)
+    before = (spec.n_fft - length) // 2
+    return np.pad(window, (before, spec.n_fft - length - before)).astype(np.float32)
 
 
 @lru_cache(maxsize=16)
@@ -137,12 +176,7 @@ def _filter_groups(spec: LogMelSpec) -> list[tuple[slice, slice, np.ndarray]]:
     return groups
 
 
-@lru_cache(maxsize=16)
-def _window(n_fft: int) -> np.ndarray:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
-
-
-def log_mel(waveform: np.ndarray, spec: LogMelSpec) -> np.ndarray:
+def log_mel(waveform: np.ndarray, spec: LogMelSpec, *, n_threads: int = 1) -> np.ndarray:
     """Log-mel spectrogram of a clip.
 
     Parameters
@@ -151,11 +185,13 @@ def log_mel(waveform: np.ndarray, spec: LogMelSpec) -> np.ndarray:
         (n_samples,) at `spec.sample_rate`; at least one sample.
     spec
         The front end.
+    n_threads
+        Threads that share the frames of a long clip.
 
     Returns
     -------
     np.ndarray
-        (n_mels, 1 + n_samples // hop_length) float32, in dB, at least `spec.floor_db`.
+        (n_mels, spec.n_frames(n_samples)) float32, in dB or, for the scale ``"ln"``, nepers; at least `spec.silence`.
 
     Raises
     ------
@@ -168,23 +204,127 @@ def log_mel(waveform: np.ndarray, spec: LogMelSpec) -> np.ndarray:
     >>> log_mel(tone, LogMelSpec()).shape
     (64, 101)
     """
-    waveform = np.asarray(waveform, dtype=np.float32)
-    if waveform.ndim != 1 or not len(waveform):
-        raise AudioError(f"a waveform has shape {waveform.shape}; expected (n_samples,) with at least one; mix to mono")
-    padded = np.pad(waveform, (spec.n_fft // 2, spec.n_fft - spec.n_fft // 2))
+    waveform = emphasize(checked(waveform), spec)
+    padded = _padded(waveform, spec.n_fft // 2, spec.n_fft - spec.n_fft // 2, spec)
     frames = sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
     mel = np.empty((spec.n_mels, len(frames)), dtype=np.float32)
-    for start in range(0, len(frames), FRAMES_PER_BLOCK):
-        _mel_power(frames[start : start + FRAMES_PER_BLOCK], spec, mel[:, start : start + FRAMES_PER_BLOCK])
-    np.maximum(mel, np.float32(10 ** (spec.floor_db / 10)), out=mel)
-    np.log10(mel, out=mel)
-    mel *= 10
+    if n_threads == 1:
+        _fill(mel, frames, spec)
+    else:
+        cuts = np.linspace(0, len(frames), n_threads + 1).astype(int)
+        with ThreadPoolExecutor(n_threads) as pool:
+            parts = [slice(a, b) for a, b in pairwise(cuts) if a < b]
+            list(pool.map(lambda part: _fill(mel[:, part], frames[part], spec), parts))
     return mel
 
 
-def _mel_power(frames: np.ndarray, spec: LogMelSpec, out: np.ndarray) -> None:
-    spectrum = scipy.fft.rfft(frames * _window(spec.n_fft), axis=1, overwrite_x=True)
+def log_mel_blocks(blocks: Iterable[np.ndarray], spec: LogMelSpec) -> Iterator[np.ndarray]:
+    """Log-mel spectrogram of a recording that comes in blocks, in memory that does not grow with it.
+
+    Parameters
+    ----------
+    blocks
+        (n_samples,) each, of any lengths, at `spec.sample_rate`; one after the other, the recording.
+    spec
+        The front end.
+
+    Yields
+    ------
+    np.ndarray
+        (n_mels, n_frames) float32; side by side, the spectrogram that `log_mel` gives of the whole recording.
+
+    Raises
+    ------
+    AudioError
+        When a block is not one-dimensional, or there is no sample at all.
+    """
+    before, after = spec.n_fft // 2, spec.n_fft - spec.n_fft // 2
+    waiting = np.empty(0, dtype=np.float32)
+    tail = np.empty(0, dtype=np.float32)
+    begun = False
+    for block in _emphasized_blocks(blocks, spec):
+        waiting = np.concatenate([waiting, block])
+        tail = np.concatenate([tail, block])[-after - 1 :]
+        if not begun and len(waiting) > before:  # enough to mirror
+            waiting, begun = _padded(waiting, before, 0, spec), True
+        # a hop longer than the transform has to be there as well before it can be gone over
+        n_frames = (len(waiting) - max(spec.n_fft, spec.hop_length)) // spec.hop_length + 1
+        if begun and n_frames > 0:
+            yield _spectrogram(waiting, n_frames, spec)
+            waiting = waiting[n_frames * spec.hop_length :]
+    if not len(tail):
+        raise AudioError("a recording has no sample; expected at least one")
+    end = _padded(tail, 0 if begun else before, after, spec)
+    waiting = np.concatenate([waiting, end[len(tail) :]]) if begun else end
+    n_frames = (len(waiting) - spec.n_fft) // spec.hop_length + 1
+    if n_frames > 0:
+        yield _spectrogram(waiting, n_frames, spec)
+
+
+def _spectrogram(samples: np.ndarray, n_frames: int, spec: LogMelSpec) -> np.ndarray:
+    frames = sliding_window_view(samples, spec.n_fft)[:: spec.hop_length][:n_frames]
+    mel = np.empty((spec.n_mels, n_frames), dtype=np.float32)
+    _fill(mel, frames, spec)
+    return mel
+
+
+def checked(waveform: np.ndarray) -> np.ndarray:
+    """The waveform as float32; `AudioError` when it is not one-dimensional or has no sample."""
+    waveform = np.asarray(waveform, dtype=np.float32)
+    if waveform.ndim != 1 or not len(waveform):
+        raise AudioError(f"a waveform has shape {waveform.shape}; expected (n_samples,) with at least one; mix to mono")
+    return waveform
+
+
+def emphasize(waveform: np.ndarray, spec: LogMelSpec) -> np.ndarray:
+    """Apply a front end's pre-emphasis: (n_samples,) to one sample less, or the same where there is none to drop."""
+    if not spec.pre_emphasis or len(waveform) < 2:
+        return waveform
+    return waveform[1:] - np.float32(spec.pre_emphasis) * waveform[:-1]
+
+
+def _emphasized_blocks(blocks: Iterable[np.ndarray], spec: LogMelSpec) -> Iterator[np.ndarray]:
+    last = np.empty(0, dtype=np.float32)
+    alone = True  # a recording of one sample has nothing to be subtracted from it
+    for block in blocks:
+        if np.shape(block) == (0,):
+            continue
+        if not spec.pre_emphasis:
+            yield checked(block)
+            continue
+        joined = np.concatenate([last, checked(block)])
+        if len(joined) > 1:
+            yield emphasize(joined, spec)
+            alone = False
+        last = joined[-1:]
+    if alone and len(last):
+        yield last
+
+
+def _padded(samples: np.ndarray, before: int, after: int, spec: LogMelSpec) -> np.ndarray:
+    if spec.padding == "zeros":
+        return np.pad(samples, (before, after))
+    return np.pad(samples, (before, after), mode="reflect")
+
+
+def _fill(mel: np.ndarray, frames: np.ndarray, spec: LogMelSpec) -> None:
+    """Write the spectrogram of (n_frames, n_fft) frames into (n_mels, n_frames)."""
+    for start in range(0, len(frames), FRAMES_PER_BLOCK):
+        block = slice(start, start + FRAMES_PER_BLOCK)
+        _filtered(frames[block], spec, mel[:, block])
+    if spec.floor == "clip":
+        np.maximum(mel, np.float32(spec.floor_value), out=mel)
+    else:
+        mel += np.float32(spec.floor_value)
+    np.log10(mel, out=mel)
+    mel *= np.float32((10.0 if spec.spectrum == "power" else 20.0) / spec.db_per_unit)
+
+
+def _filtered(frames: np.ndarray, spec: LogMelSpec, out: np.ndarray) -> None:
+    spectrum = scipy.fft.rfft(frames * window_of(spec), axis=1, overwrite_x=True)
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
+    if spec.spectrum == "magnitude":
+        np.sqrt(power, out=power)
     for bands, bins, weights in _filter_groups(spec):
         np.matmul(weights, power[:, bins].T, out=out[bands])

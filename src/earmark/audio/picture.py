@@ -1,7 +1,8 @@
-"""Pictures of sound: a log-mel spectrogram, normalised, as the channels that a network sees.
+"""Pictures of sound: a log-mel spectrogram, cut into windows, normalised, as the channels that a network sees.
 
-Grey is one channel. Colour is a spectrogram of three times the bands whose low third is the red channel, middle third
-the green, high third the blue.
+A clip goes through four steps, each a choice in `PictureSpec`: silence at its ends is trimmed and a short clip
+lengthened; its spectrogram is cut into windows; their values are normalised; and each window becomes one channel or
+three. Training does the same to whole batches on its device, and tests hold the two together.
 """
 
 from __future__ import annotations
@@ -10,10 +11,19 @@ from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
+from scipy.ndimage import correlate1d
 
-from earmark.audio.logmel import LogMelSpec, log_mel
+from earmark.audio.clip import lengthen, trim_silence
+from earmark.audio.logmel import LogMelSpec, checked, log_mel
 
-N_CHANNELS = {"grey": 1, "colour": 3}
+N_CHANNELS = {"grey": 1, "colour": 3, "delta": 3, "frequency-map": 2}
+"""Every name that `PictureSpec.channels` takes, with how many channels it makes."""
+
+DELTA_REACH = 4
+"""Frames on either side that a slope is measured over, as librosa's default of nine in all."""
+
+SMALLEST_DEVIATION = 1e-3
+"""A clip of one level throughout is not divided by its deviation of 0."""
 
 
 class PictureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,26 +34,54 @@ class PictureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     log_mel
         The spectrogram, with all its bands (for colour, three times those of a channel).
     channels
-        ``"grey"`` or ``"colour"``.
+        ``"grey"``: the spectrogram. ``"colour"``: its low third of bands as red, middle third as green, high third as
+        blue. ``"delta"``: the spectrogram, its slope over time, and the slope of that. ``"frequency-map"``: the
+        spectrogram, and where each row lies, from -1 for the lowest band to 1 for the highest, so that a network that
+        moves over bands as it does over time can tell them apart.
     normalization
-        ``"affine"``: subtract `mean` and divide by `std`, the same for all clips. ``"clip"``: map each
-        clip's range, from its maximum down to `top_db` below or its minimum, to [0, 1].
+        ``"affine"``: subtract `mean` and divide by `std`, the same for all clips. ``"band"``: the same with a mean and
+        a deviation for each band, which training measures over its clips. ``"clip"``: with each clip's own mean and
+        deviation. ``"minmax"``: each clip's range, from its maximum down to `top_db` below or its minimum, becomes 0
+        to 1; the contest entry's way.
     mean, std
-        For ``"affine"``, in the unit of the spectrogram, dB.
+        For ``"affine"`` one number each, for ``"band"`` one a band, in the spectrogram's unit.
     top_db
-        For ``"clip"``, in dB.
+        For ``"minmax"``, in dB.
+    n_levels
+        For ``"minmax"``: values are rounded to so many equal steps, 256 for an 8-bit image; 0 for no rounding.
+    trim_top_db
+        Silence before and after a clip, more than this below its loudest frame, is cut off; in dB, 0 for no trimming.
+    min_duration_s
+        Clips shorter than this are centred in zeros, in seconds; 0 for no such lengthening.
+    short
+        What fills a window that is longer than its clip: ``"constant"`` silence, ``"wrap"`` the clip again and again,
+        ``"either"`` one or the other by chance in training, and silence in use.
     """
 
     log_mel: LogMelSpec = LogMelSpec()
-    channels: Literal["grey", "colour"] = "grey"
-    normalization: Literal["affine", "clip"] = "affine"
-    mean: float = -30.0
-    std: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    channels: Literal["grey", "colour", "delta", "frequency-map"] = "grey"
+    normalization: Literal["affine", "band", "clip", "minmax"] = "affine"
+    mean: float | tuple[float, ...] = -40.0
+    std: Annotated[float, msgspec.Meta(gt=0)] | tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = 28.0
     top_db: Annotated[float, msgspec.Meta(gt=0)] = 80.0
+    n_levels: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 0
+    trim_top_db: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    min_duration_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    short: Literal["constant", "wrap", "either"] = "constant"
 
     def __post_init__(self) -> None:
-        if self.log_mel.n_mels % self.n_channels:
-            raise ValueError(f"{self.channels} needs a multiple of {self.n_channels} bands; got {self.log_mel.n_mels}")
+        if self.channels == "colour" and self.log_mel.n_mels % 3:
+            raise ValueError(f"colour needs a multiple of 3 bands; got {self.log_mel.n_mels}")
+        if self.n_levels == 1:
+            raise ValueError("n_levels is 1, which leaves nothing to see; make it 2 or more, or 0 for no rounding")
+        if self.n_levels and self.normalization != "minmax":
+            raise ValueError(f"n_levels goes with normalization 'minmax' alone; got '{self.normalization}'")
+        sizes = {len(part) for part in (self.mean, self.std) if isinstance(part, tuple)}
+        if sizes and (self.normalization != "band" or sizes != {self.log_mel.n_mels}):
+            raise ValueError(
+                f"mean and std hold {sorted(sizes)} numbers; expected one each, or for normalization 'band' one for "
+                f"each of the {self.log_mel.n_mels} bands"
+            )
 
     @property
     def n_channels(self) -> int:
@@ -52,39 +90,12 @@ class PictureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def height(self) -> int:
-        """Bands of one channel."""
-        return self.log_mel.n_mels // self.n_channels
-
-    @property
-    def silence(self) -> float:
-        """Value that a picture has where there is no sound; short clips are padded with it."""
-        return 0.0 if self.normalization == "clip" else (self.log_mel.floor_db - self.mean) / self.std
+        """Rows of one channel."""
+        return self.log_mel.n_mels // 3 if self.channels == "colour" else self.log_mel.n_mels
 
 
-def normalize(log_mel_db: np.ndarray, spec: PictureSpec) -> np.ndarray:
-    """Normalise one clip's (n_mels, n_frames) spectrogram in dB; the same shape, float32, without a unit."""
-    shift, scale = clip_affine(log_mel_db, spec)
-    normalized = (log_mel_db - shift) * scale
-    return np.maximum(normalized, np.float32(spec.silence), dtype=np.float32)
-
-
-def clip_affine(log_mel_db: np.ndarray, spec: PictureSpec) -> tuple[np.float32, np.float32]:
-    """Shift in dB and factor in 1/dB that normalise a clip: ``(log_mel_db - shift) * factor``."""
-    if spec.normalization == "affine":
-        return np.float32(spec.mean), np.float32(1.0 / spec.std)
-    highest, lowest = float(log_mel_db.max()), float(log_mel_db.min())
-    lowest = max(lowest, highest - spec.top_db)
-    # a clip of one level throughout, silence for one, is 0 everywhere
-    return np.float32(lowest), np.float32(1.0 / (highest - lowest) if highest > lowest else 0.0)
-
-
-def to_channels(spectrogram: np.ndarray, spec: PictureSpec) -> np.ndarray:
-    """Split (n_mels, n_frames) bands, low to high, into (n_channels, height, n_frames)."""
-    return spectrogram.reshape(spec.n_channels, spec.height, -1)
-
-
-def picture(waveform: np.ndarray, spec: PictureSpec) -> np.ndarray:
-    """Make the picture that a network sees of a clip.
+def clip_log_mel(waveform: np.ndarray, spec: PictureSpec) -> np.ndarray:
+    """Trim and lengthen a clip as its front end says, and make its spectrogram.
 
     Parameters
     ----------
@@ -96,9 +107,56 @@ def picture(waveform: np.ndarray, spec: PictureSpec) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        (n_channels, height, n_frames) float32.
+        (n_mels, n_frames) float32, as `earmark.audio.logmel.log_mel` gives it.
+
+    Raises
+    ------
+    AudioError
+        When the waveform is not one-dimensional or has no sample.
     """
-    return to_channels(normalize(log_mel(waveform, spec.log_mel), spec), spec)
+    waveform = checked(waveform)
+    if spec.trim_top_db:
+        waveform = trim_silence(waveform, top_db=spec.trim_top_db)
+    n_least = round(spec.min_duration_s * spec.log_mel.sample_rate)
+    if len(waveform) < n_least:
+        waveform = lengthen(waveform, n_least, "centre")
+    return log_mel(waveform, spec.log_mel)
+
+
+def normalizer(spectrogram: np.ndarray, spec: PictureSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Measure what normalises a clip: ``(spectrogram - shift) * factor``.
+
+    Parameters
+    ----------
+    spectrogram
+        (n_mels, n_frames), the whole clip's.
+    spec
+        The front end.
+
+    Returns
+    -------
+    shift, factor
+        (n_mels,) or (1,) float32 each, in the spectrogram's unit and in one over it.
+    """
+    if spec.normalization in {"affine", "band"}:
+        shift, scale = np.atleast_1d(spec.mean), np.atleast_1d(spec.std)
+    elif spec.normalization == "clip":
+        shift, scale = np.atleast_1d(spectrogram.mean()), np.atleast_1d(max(spectrogram.std(), SMALLEST_DEVIATION))
+    else:
+        highest = float(spectrogram.max())
+        lowest = max(float(spectrogram.min()), highest - spec.top_db / spec.log_mel.db_per_unit)
+        spread = highest - lowest  # a clip of one level throughout, silence for one, is 0 everywhere
+        shift, scale = np.atleast_1d(lowest), np.atleast_1d(spread if spread > SMALLEST_DEVIATION else np.inf)
+    return shift.astype(np.float32), (1.0 / scale).astype(np.float32)
+
+
+def band_statistics(spectrograms: list[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each band over all frames of some (n_mels, n_frames) spectrograms."""
+    n_frames = sum(s.shape[1] for s in spectrograms)
+    mean = sum(s.sum(axis=1, dtype=np.float64) for s in spectrograms) / n_frames
+    squares = sum(np.square(s - mean[:, None], dtype=np.float64).sum(axis=1) for s in spectrograms)
+    std = np.maximum(np.sqrt(squares / n_frames), SMALLEST_DEVIATION)
+    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> list[int]:
@@ -112,25 +170,98 @@ def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> list[in
     return [*starts, n_frames - window_frames]
 
 
-def windows(whole: np.ndarray, window_frames: int, hop_frames: int, silence: float) -> np.ndarray:
-    """Cut a picture into windows.
+def windows(spectrogram: np.ndarray, spec: PictureSpec, window_frames: int, hop_frames: int) -> np.ndarray:
+    """Cut a clip's spectrogram into the pictures that a network sees.
 
     Parameters
     ----------
-    whole
-        (n_channels, height, n_frames).
+    spectrogram
+        (n_mels, n_frames), from `clip_log_mel`.
+    spec
+        The front end.
     window_frames, hop_frames
         Length of a window and step from one to the next.
-    silence
-        What a clip shorter than a window is filled up with, at its end.
 
     Returns
     -------
     np.ndarray
         (n_windows, n_channels, height, window_frames) float32.
     """
-    n_frames = whole.shape[-1]
+    shift, factor = normalizer(spectrogram, spec)
+    n_frames = spectrogram.shape[1]
     if n_frames < window_frames:
-        missing = [(0, 0), (0, 0), (0, window_frames - n_frames)]
-        return np.pad(whole, missing, constant_values=silence)[None]
-    return np.stack([whole[..., s : s + window_frames] for s in window_starts(n_frames, window_frames, hop_frames)])
+        wrap = spec.short == "wrap"
+        filled = {"mode": "wrap"} if wrap else {"constant_values": spec.log_mel.silence}
+        spectrogram = np.pad(spectrogram, [(0, 0), (0, window_frames - n_frames)], **filled)
+    starts = window_starts(spectrogram.shape[1], window_frames, hop_frames)
+    cut = np.stack([spectrogram[:, start : start + window_frames] for start in starts])
+    cut -= shift[:, None]
+    cut *= factor[:, None]
+    return to_channels(_bounded(cut, spec), spec)
+
+
+def picture(waveform: np.ndarray, spec: PictureSpec) -> np.ndarray:
+    """Make one picture of a whole clip.
+
+    Parameters
+    ----------
+    waveform
+        (n_samples,) at ``spec.log_mel.sample_rate``.
+    spec
+        The front end.
+
+    Returns
+    -------
+    np.ndarray
+        (n_channels, height, n_frames) float32.
+    """
+    spectrogram = clip_log_mel(waveform, spec)
+    return windows(spectrogram, spec, spectrogram.shape[1], 1)[0]
+
+
+def _bounded(normalized: np.ndarray, spec: PictureSpec) -> np.ndarray:
+    if spec.normalization != "minmax":
+        return normalized
+    np.clip(normalized, 0, 1, out=normalized)
+    if spec.n_levels:
+        np.rint(normalized * (spec.n_levels - 1), out=normalized)
+        normalized /= spec.n_levels - 1
+    return normalized
+
+
+def to_channels(normalized: np.ndarray, spec: PictureSpec) -> np.ndarray:
+    """Make channels of (n_windows, n_mels, n_frames): (n_windows, n_channels, height, n_frames) float32."""
+    n, n_mels, n_frames = normalized.shape
+    if spec.channels == "colour":
+        return normalized.reshape(n, 3, n_mels // 3, n_frames)
+    if spec.channels == "delta":
+        first = delta(normalized)
+        return np.stack([normalized, first, delta(first)], axis=1)
+    if spec.channels == "frequency-map":
+        rows = np.linspace(-1, 1, n_mels, dtype=np.float32)[:, None]
+        return np.stack([normalized, np.broadcast_to(rows, normalized.shape)], axis=1)
+    return normalized[:, None]
+
+
+def delta(values: np.ndarray) -> np.ndarray:
+    """Slope over time, by least squares over `DELTA_REACH` frames on either side.
+
+    S. Young et al., *The HTK Book*, version 3.4, equation 5.16; the first and last frames are repeated beyond the ends.
+
+    Parameters
+    ----------
+    values
+        (..., n_frames) float32.
+
+    Returns
+    -------
+    np.ndarray
+        The same shape, in the values' unit per frame.
+    """
+    return correlate1d(values, delta_weights(), axis=-1, mode="nearest")
+
+
+def delta_weights() -> np.ndarray:
+    """(2 `DELTA_REACH` + 1,) float32 weights whose correlation with a signal is its slope."""
+    steps = np.arange(-DELTA_REACH, DELTA_REACH + 1, dtype=np.float32)
+    return steps / np.square(steps).sum()

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from earmark.audio.decode import check_samples, decode, resample
-from earmark.audio.picture import PictureSpec, picture, window_starts, windows
+from earmark.audio.logmel import log_mel
+from earmark.audio.picture import PictureSpec, clip_log_mel, window_starts, windows
 from earmark.bundle import Bundle
 from earmark.errors import AudioError, BundleError, did_you_mean
 
@@ -145,24 +146,25 @@ class Tagger:
             When the waveform has no or non-finite samples, another shape, or integers; or the rate is not a whole
             number above 0.
         """
-        return self._window_scores(self._picture(waveform, sample_rate)).mean(axis=0)
+        spectrogram = clip_log_mel(self._at_own_rate(waveform, sample_rate), self.picture_spec)
+        return self._window_scores(spectrogram).mean(axis=0)
 
     def timeline(self, path: str | Path) -> Timeline:
-        """Score each window of a file; see `Timeline`."""
+        """Score each window of a file; see `Timeline`. Nothing is trimmed, so that times are the file's own."""
         waveform = decode(path)
-        whole = self._picture(waveform.samples, waveform.sample_rate)
-        spec, frame_rate = self.bundle.spec, self.picture_spec.log_mel.frame_rate
-        starts = np.array(window_starts(whole.shape[-1], spec.window_frames, spec.hop_frames)) / frame_rate
+        log_mel_spec = self.picture_spec.log_mel
+        spectrogram = log_mel(self._at_own_rate(waveform.samples, waveform.sample_rate), log_mel_spec)
+        spec, frame_rate = self.bundle.spec, log_mel_spec.frame_rate
+        starts = np.array(window_starts(spectrogram.shape[1], spec.window_frames, spec.hop_frames)) / frame_rate
         ends = np.minimum(starts + spec.window_frames / frame_rate, waveform.duration_s)
-        return Timeline(self.labels, starts, ends, self._window_scores(whole))
+        return Timeline(self.labels, starts, ends, self._window_scores(spectrogram))
 
-    def _picture(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        mono = resample(_as_mono(waveform, sample_rate), sample_rate, self.sample_rate)
-        return picture(mono, self.picture_spec)
+    def _at_own_rate(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+        return resample(_as_mono(waveform, sample_rate), sample_rate, self.sample_rate)
 
-    def _window_scores(self, whole: np.ndarray) -> np.ndarray:
+    def _window_scores(self, spectrogram: np.ndarray) -> np.ndarray:
         spec = self.bundle.spec
-        cut = windows(whole, spec.window_frames, spec.hop_frames, self.picture_spec.silence)
+        cut = windows(spectrogram, self.picture_spec, spec.window_frames, spec.hop_frames)
         parts = [self.bundle.scores(cut[i : i + WINDOWS_PER_CALL]) for i in range(0, len(cut), WINDOWS_PER_CALL)]
         return np.concatenate(parts)
 

@@ -22,13 +22,14 @@ from torch import nn
 
 from earmark import __version__
 from earmark.atomic import atomic_path, write_text_atomically
-from earmark.bundle import BundleSpec, write_bundle
+from earmark.audio.picture import PictureSpec, band_statistics
+from earmark.bundle import Bundle, BundleSpec, write_bundle
 from earmark.data.folds import assign_folds, read_folds, write_folds
 from earmark.data.store import Store
 from earmark.errors import RunError
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
-from earmark.training.export import average, to_onnx
+from earmark.training.export import average, renormalized, to_onnx
 from earmark.training.fit import Clips, build_network, fit, score_clips
 from earmark.training.pictures import Pictures, spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe, to_tables
@@ -134,12 +135,13 @@ def refit(run: Run, *, progress: bool = True) -> None:
         return
     folder.mkdir(exist_ok=True)
     spectrograms = _all_spectrograms(run, progress)
-    everything = _clips(run, np.arange(len(run.store)), spectrograms)
+    picture = measured(run.recipe.picture, spectrograms)
+    everything = _clips(run, np.arange(len(run.store)), spectrograms, picture)
     network = fit(
         run.recipe, everything, None, folder, seed=run.recipe.fit.seed + run.n_folds, bar="refit" if progress else None
     )
     metrics = run.folder / "metrics.json"
-    _keep(run, network, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
+    _keep(run, network, picture, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
 
 
 def _all_spectrograms(run: Run, progress: bool) -> list[np.ndarray]:
@@ -150,9 +152,11 @@ def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: boo
     folder = run.fold_folder(fold)
     folder.mkdir(exist_ok=True)
     held_out = np.flatnonzero(run.folds == fold)
-    validation = _clips(run, held_out, spectrograms)
+    learned_from = np.flatnonzero(run.folds != fold)
+    picture = measured(run.recipe.picture, [spectrograms[i] for i in learned_from])
+    validation = _clips(run, held_out, spectrograms, picture)
+    learned = _clips(run, learned_from, spectrograms, picture)
     began = time.monotonic()
-    learned = _clips(run, np.flatnonzero(run.folds != fold), spectrograms)
     network = fit(
         run.recipe,
         learned,
@@ -168,7 +172,7 @@ def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: boo
         folder / "predictions.csv"
     )
     figures = evaluate(validation.targets.numpy(), scores, manifest.vocabulary)
-    _keep(run, network, figures, folder)
+    _keep(run, network, picture, figures, folder)
     _write_json(folder / "metrics.json", {**figures, "minutes": round(minutes, 2), **provenance()})
 
 
@@ -185,8 +189,13 @@ def _gather(run: Run) -> None:
     named = [name for name in SUMMARY if name in of_folds[0]]
     by_fold = {name: [fold[name] for fold in of_folds] for name in named}
     _write_json(run.folder / "metrics.json", {**figures, "folds": by_fold, **provenance()})
-    members = [onnx.load(run.fold_folder(fold) / "model.onnx") for fold in range(run.n_folds)]
-    write_bundle(average(members), bundle_spec(run, figures), run.folder / "model.onnx")
+    folders = [run.fold_folder(fold) for fold in range(run.n_folds)]
+    own = [msgspec.convert(Bundle(folder / "model.onnx").spec.front_end, PictureSpec) for folder in folders]
+    members = [
+        renormalized(onnx.load(folder / "model.onnx"), own[0], picture)
+        for folder, picture in zip(folders, own, strict=True)
+    ]
+    write_bundle(average(members), bundle_spec(run, own[0], figures), run.folder / "model.onnx")
 
 
 def summary(run: Run) -> str:
@@ -210,12 +219,20 @@ def load_network(folder: Path) -> nn.Module:
     return network.eval()
 
 
-def _clips(run: Run, indices: np.ndarray, spectrograms: list[np.ndarray]) -> Clips:
+def measured(picture: PictureSpec, spectrograms: list[np.ndarray]) -> PictureSpec:
+    """Give a front end that is normalised by bands the statistics of some clips; any other stays as it is."""
+    if picture.normalization != "band":
+        return picture
+    mean, std = band_statistics(spectrograms)
+    return msgspec.structs.replace(picture, mean=mean, std=std)
+
+
+def _clips(run: Run, indices: np.ndarray, spectrograms: list[np.ndarray], picture: PictureSpec) -> Clips:
     targets = torch.from_numpy(run.store.manifest.targets()[indices])
-    return Clips(Pictures([spectrograms[i] for i in indices], run.recipe.picture), targets)
+    return Clips(Pictures([spectrograms[i] for i in indices], picture), targets)
 
 
-def _keep(run: Run, network: nn.Module, figures: dict[str, Any], folder: Path) -> None:
+def _keep(run: Run, network: nn.Module, picture: PictureSpec, figures: dict[str, Any], folder: Path) -> None:
     """Write a network twice: as torch's weights, to build on, and as a bundle, to tag with."""
     manifest = run.store.manifest
     saved = {
@@ -225,17 +242,17 @@ def _keep(run: Run, network: nn.Module, figures: dict[str, Any], folder: Path) -
     }
     with atomic_path(folder / "network.pt") as temporary:
         torch.save(saved, temporary)
-    model = to_onnx(network, run.recipe.picture, run.recipe.window_frames)
-    write_bundle(model, bundle_spec(run, figures), folder / "model.onnx")
+    model = to_onnx(network, picture, run.recipe.window_frames)
+    write_bundle(model, bundle_spec(run, picture, figures), folder / "model.onnx")
     (folder / "last.ckpt").unlink(missing_ok=True)
 
 
-def bundle_spec(run: Run, figures: dict[str, Any]) -> BundleSpec:
+def bundle_spec(run: Run, picture: PictureSpec, figures: dict[str, Any]) -> BundleSpec:
     """What a bundle of this run says of itself; `figures` are the metrics that it quotes."""
     manifest = run.store.manifest
     return BundleSpec(
         labels=manifest.vocabulary.names,
-        front_end=msgspec.to_builtins(run.recipe.picture),
+        front_end=msgspec.to_builtins(picture),
         window_frames=run.recipe.window_frames,
         hop_frames=run.recipe.hop_frames,
         metrics={name: value for name, value in figures.items() if isinstance(value, float)},

@@ -13,7 +13,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from earmark.audio.picture import PictureSpec
+from earmark.audio.picture import PictureSpec, to_channels
 from earmark.bundle import INPUT_NAME, OUTPUT_NAME
 
 SMALLEST_HALVED = 256
@@ -88,6 +88,35 @@ def average(models: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
     joined.graph.node.append(onnx.helper.make_node("Mean", members, [OUTPUT_NAME]))
     joined.graph.output[0].name = OUTPUT_NAME
     return joined
+
+
+def renormalized(model: onnx.ModelProto, given: PictureSpec, own: PictureSpec) -> onnx.ModelProto:
+    """Let a graph that was learned on pictures normalised by its own bands take pictures normalised by others'.
+
+    With x the spectrogram, pictures are ``(x - mean) / std`` of the one or the other, so the graph's own are
+    ``given * (std_given / std_own) + (mean_given - mean_own) / std_own``, band by band.
+    """
+    if (given.mean, given.std) == (own.mean, own.std):
+        return model
+    mean_given, std_given, mean_own, std_own = (
+        np.asarray(values, dtype=np.float32)[None, :, None] for values in (given.mean, given.std, own.mean, own.std)
+    )
+    ratio, difference = std_given / std_own, (mean_given - mean_own) / std_own
+    factor, offset = to_channels(ratio, own).copy(), to_channels(difference, own).copy()
+    if own.channels in {"delta", "frequency-map"}:
+        factor[:, 1:] = ratio[:, None] if own.channels == "delta" else 1  # a map of rows is the same for all
+        offset[:, 1:] = 0  # a slope has none
+    graph = model.graph
+    for node in graph.node:
+        node.input[:] = ["own_pictures" if name == INPUT_NAME else name for name in node.input]
+    graph.initializer.append(numpy_helper.from_array(factor, "band_factor"))
+    graph.initializer.append(numpy_helper.from_array(offset, "band_offset"))
+    scaled = onnx.helper.make_node("Mul", [INPUT_NAME, "band_factor"], ["scaled_pictures"])
+    shifted = onnx.helper.make_node("Add", ["scaled_pictures", "band_offset"], ["own_pictures"])
+    nodes = [scaled, shifted, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
 
 
 def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:

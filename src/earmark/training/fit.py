@@ -68,8 +68,9 @@ class Tagger(lightning.LightningModule):
         """Loss of one batch, (n,) indices of training clips."""
         recipe, augment = self.recipe, self.recipe.augment
         starts = self.training_pictures.random_starts(clips, recipe.window_frames, self.draws)
+        wraps = self.training_pictures.random_wraps(clips, self.draws)
         gain_db = random_gain(len(clips), recipe.picture.log_mel.n_mels, augment, self.draws).to(clips.device)
-        pictures = self.training_pictures.cut(clips, starts, recipe.window_frames, gain_db)
+        pictures = self.training_pictures.cut(clips, starts, recipe.window_frames, gain_db=gain_db, wraps=wraps)
         if augment.time_stretch or augment.band_shift:
             pictures = warp(pictures, augment, self.draws)
         targets = self.training_targets[clips]

@@ -44,7 +44,7 @@ class ResNet(nn.Module):
         Number of logits.
     n_channels
         Channels that the first convolution takes. A picture of one channel given to a network of three is taken as
-        three equal channels.
+        three equal channels, and so on.
     width
         Factor on the channels of every stage; 1 is the ImageNet shape.
     blocks
@@ -103,8 +103,8 @@ class ResNet(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Map (n, channels, bands, frames) pictures to a (n, n_features, bands / s, frames / s) map, s 32 or 16."""
-        if x.shape[1] == 1 and self.n_channels == 3:
-            x = x.expand(-1, 3, -1, -1)
+        if x.shape[1] == 1:
+            x = x.expand(-1, self.n_channels, -1, -1)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for stage in (1, 2, 3, 4):
             x = self.get_submodule(f"layer{stage}")(x)

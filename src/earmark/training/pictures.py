@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from earmark.audio.logmel import log_mel
-from earmark.audio.picture import PictureSpec, clip_affine, window_starts
+from earmark.audio.picture import PictureSpec, clip_log_mel, normalizer, window_starts
 from earmark.data.store import Store
 from earmark.errors import RecipeError
+from earmark.training.frontend import bounded, to_channels
 
 
 def spectrograms_of(store: Store, indices: np.ndarray, spec: PictureSpec, *, progress: bool = True) -> list[np.ndarray]:
-    """Log-mel spectrograms in dB, (n_mels, n_frames) each, of some clips of a store, by a thread a core."""
+    """Log-mel spectrograms, (n_mels, n_frames) each, of some clips of a store, by a thread a core."""
     if store.sample_rate != spec.log_mel.sample_rate:
         raise RecipeError(
             f"the store holds {store.sample_rate} Hz, the recipe wants {spec.log_mel.sample_rate} Hz; "
             "train from the collection itself, or pack it again at the recipe's rate"
         )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(lambda index: log_mel(store.waveform(index), spec.log_mel), indices)
+        made = pool.map(lambda index: clip_log_mel(store.waveform(index), spec), indices)
         return list(tqdm(made, total=len(indices), desc="log-mel", unit="clip", disable=not progress))
 
 
@@ -35,9 +35,9 @@ class Pictures(nn.Module):
     Parameters
     ----------
     spectrograms
-        (n_mels, n_frames) in dB, one a clip.
+        (n_mels, n_frames), one a clip, in the front end's unit.
     spec
-        The front end.
+        The front end, with the statistics of its bands where it is normalised by them.
 
     Notes
     -----
@@ -54,13 +54,16 @@ class Pictures(nn.Module):
         super().__init__()
         self.spec = spec
         lengths = np.array([s.shape[1] for s in spectrograms])
-        affine = np.array([clip_affine(s, spec) for s in spectrograms], dtype=np.float32)
-        flat = np.concatenate([s.T for s in spectrograms])
-        self.register_buffer("frames", torch.from_numpy(flat), persistent=False)
-        self.register_buffer("first", torch.from_numpy(np.cumsum(lengths) - lengths), persistent=False)
-        self.register_buffer("n_frames", torch.from_numpy(lengths), persistent=False)
-        self.register_buffer("shift", torch.from_numpy(affine[:, 0]), persistent=False)
-        self.register_buffer("factor", torch.from_numpy(affine[:, 1]), persistent=False)
+        shifts, factors = zip(*(normalizer(s, spec) for s in spectrograms), strict=True)
+        buffers = {
+            "frames": np.concatenate([s.T for s in spectrograms]),
+            "first": np.cumsum(lengths) - lengths,
+            "n_frames": lengths,
+            "shift": np.stack(shifts),
+            "factor": np.stack(factors),
+        }
+        for name, values in buffers.items():
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
     def __len__(self) -> int:
         return len(self.n_frames)
@@ -75,33 +78,54 @@ class Pictures(nn.Module):
         magnitude = torch.floor(draw * (room.abs() + 1)).long()
         return (magnitude * room.sign()).to(clips.device)
 
-    def cut(self, clips: Tensor, starts: Tensor, window_frames: int, gain_db: Tensor | None = None) -> Tensor:
-        """Cut one window from each of some clips, and normalise it.
+    def random_wraps(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+        """(n,) bool: whether each short clip is to be repeated, by chance where the front end leaves it to chance."""
+        if self.spec.short != "either":
+            return torch.full((len(clips),), self.spec.short == "wrap", device=clips.device)
+        return (torch.rand(len(clips), generator=generator) < 0.5).to(clips.device)
+
+    def cut(
+        self,
+        clips: Tensor,
+        starts: Tensor,
+        window_frames: int,
+        *,
+        gain_db: Tensor | None = None,
+        wraps: Tensor | None = None,
+    ) -> Tensor:
+        """Cut one window from each of some clips, normalise it and make its channels.
 
         Parameters
         ----------
         clips
             (n,) int64 indices of clips.
         starts
-            (n,) int64 first frames; frames before a clip's first and after its last are silence.
+            (n,) int64 first frames; what lies before a clip's first and after its last frame is silence.
         window_frames
             Length of the windows.
         gain_db
             (n, n_mels), or (n, 1) for all bands alike, added to the spectrograms, in dB; `None` for none.
+        wraps
+            (n,) bool: clips that go on at their start when they end, instead of falling silent; `None` for what the
+            front end says in use.
 
         Returns
         -------
         Tensor
             (n, n_channels, height, window_frames) float32.
         """
-        spec = self.spec
+        log_mel = self.spec.log_mel
+        if wraps is None:
+            wraps = torch.full((len(clips),), self.spec.short == "wrap", device=clips.device)
+        n_frames = self.n_frames[clips, None]
         within = starts[:, None] + torch.arange(window_frames, device=clips.device)
-        sounding = (within >= 0) & (within < self.n_frames[clips, None])
-        rows = self.first[clips, None] + within.clamp(min=0).minimum(self.n_frames[clips, None] - 1)
-        shift = self.shift[clips, None] if gain_db is None else self.shift[clips, None] - gain_db
-        values = (self.frames[rows] - shift[:, None]) * self.factor[clips, None, None]
-        values = values.clamp(min=spec.silence).masked_fill(~sounding[..., None], spec.silence)
-        return values.transpose(1, 2).reshape(len(clips), spec.n_channels, spec.height, window_frames)
+        sounding = ((within >= 0) & (within < n_frames)) | wraps[:, None]
+        values = self.frames[self.first[clips, None] + torch.remainder(within, n_frames)]
+        if gain_db is not None:
+            values = values + gain_db[:, None] / log_mel.db_per_unit
+        values = values.clamp(min=log_mel.silence).masked_fill(~sounding[..., None], log_mel.silence)
+        values = (values - self.shift[clips, None]) * self.factor[clips, None]
+        return to_channels(bounded(values.transpose(1, 2), self.spec), self.spec)
 
     def all_windows(self, window_frames: int, hop_frames: int) -> tuple[Tensor, Tensor]:
         """Clip and first frame of every window that scores the clips; two (n_windows,) int64 tensors."""

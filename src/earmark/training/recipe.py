@@ -32,7 +32,7 @@ class ModelRecipe(_Table, frozen=True):
 
     name: Literal["resnet18"] = "resnet18"
     width: Annotated[float, msgspec.Meta(gt=0, le=4)] = 1.0
-    n_channels: Literal[1, 3] = 1
+    n_channels: Literal[1, 2, 3] = 1
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     pooling: Literal["average", "both"] = "average"
     stem: Literal["standard", "gentle"] = "standard"
@@ -93,7 +93,7 @@ class Recipe(_Table, frozen=True):
     fit: FitRecipe = FitRecipe()
 
     def __post_init__(self) -> None:
-        if self.picture.n_channels > self.model.n_channels:
+        if self.picture.n_channels not in {1, self.model.n_channels}:
             raise ValueError(
                 f"model.n_channels is {self.model.n_channels}, but {self.picture.channels} pictures have "
                 f"{self.picture.n_channels}; set model.n_channels = {self.picture.n_channels}"
