@@ -92,11 +92,12 @@ def combine(output: Path, manifest: Manifest) -> dict[str, float]:
 
 def draw_and_tag(output: Path, manifest: Manifest, figures: dict[str, float]) -> None:
     """Draw a test clip both ways, keep the better model's bundle, and tag the clip with it."""
-    from earmark.audio.draw import write_picture
+    from earmark.audio.draw import read_drawing, write_figure
 
     clip = manifest.subset("test").clips[0]
     for picture in PICTURES:
-        write_picture(clip.path, load(output / picture).picture_spec, output / f"{picture}.png")
+        spec = load(output / picture).picture_spec
+        write_figure([read_drawing(clip.path, spec)], spec, output / f"{picture}.png")
     better = max(PICTURES, key=lambda picture: figures[picture])
     shutil.copyfile(output / better / "model.onnx", output / "model.onnx")
     tags = load(output / "model.onnx").tag(clip.path)

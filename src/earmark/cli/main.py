@@ -15,6 +15,7 @@ VERBS = {
     "train": "Learn a tagger from labelled recordings, cross-validated.",
     "predict": "Score every clip of a collection for every label.",
     "evaluate": "Judge a table of scores by known labels.",
+    "show": "Draw spectrograms as a network sees them, grey or colour.",
     "demo": "The whole way on synthesised sounds, in minutes.",
 }
 """Each command with its one line of help; its code is imported when it is called."""
