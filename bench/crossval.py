@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from provenance import processor
 
 from earmark.data.layouts import read_collection
 from earmark.data.manifest import Manifest
@@ -33,13 +34,6 @@ N_TAGGED_PER_FOLD = 2
 def earmark(*arguments: str | Path) -> None:
     """Run the command line as a user does."""
     subprocess.run([sys.executable, "-m", "earmark", *map(str, arguments)], check=True)
-
-
-def processor() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
 def figures_of(run: Path, collection: Path, recipe: str) -> dict[str, Any]:
