@@ -48,11 +48,11 @@ def test_a_vocabulary_is_an_ordered_set() -> None:
     assert repr(PETS) == "Vocabulary(['Bark', 'Meow', 'Purr'])"
 
 
-@pytest.mark.parametrize("name", ["", " Bark", "Bark ", "Waves, surf"])
+@pytest.mark.parametrize("name", ["", " Bark", "Bark ", "Waves, surf", "Bark\rMeow", "Bark\nMeow"])
 def test_an_unusable_name_is_refused(name: str) -> None:
     with pytest.raises(LabelError) as caught:
         Vocabulary(["Meow", name])
-    expected = f"label {name!r} is not usable: a label is a non-empty name without commas or outer blanks"
+    expected = f"label {name!r} is not usable: a label is a non-empty name without commas, outer blanks or line breaks"
     assert str(caught.value) == expected
 
 

@@ -20,7 +20,7 @@ class Vocabulary:
     Raises
     ------
     LabelError
-        If a name is empty, repeated, padded with blanks or holds a comma.
+        If a name is empty, repeated, padded with blanks, or holds a comma or what cannot be printed.
 
     Examples
     --------
@@ -34,9 +34,9 @@ class Vocabulary:
         self.names: tuple[str, ...] = tuple(names)
         self._index: dict[str, int] = {}
         for position, name in enumerate(self.names):
-            if not name or name != name.strip() or "," in name:
+            if not name or name != name.strip() or "," in name or not name.isprintable():
                 raise LabelError(
-                    f"label {name!r} is not usable: a label is a non-empty name without commas or outer blanks"
+                    f"label {name!r} is not usable: a label is a non-empty name without commas, outer blanks or line breaks"
                 )
             if name in self._index:
                 raise LabelError(f"label {name!r} stands twice in the vocabulary; give each label once")

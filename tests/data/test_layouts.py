@@ -157,7 +157,7 @@ def test_missing_audio_is_listed_not_skipped(fsdkaggle2019_folder: Path):
             ",Meow,Bark",
             ",Meow, Bark",
             "sample_submission.csv: label ' Bark' is not usable: "
-            "a label is a non-empty name without commas or outer blanks",
+            "a label is a non-empty name without commas, outer blanks or line breaks",
         ),
         (
             "sample_submission.csv",
