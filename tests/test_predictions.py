@@ -180,7 +180,8 @@ class TestWriteAndRead:
             ),
             (
                 "fname,Bark, Meow\na.wav,1,1\n",
-                " line 1: label ' Meow' is not usable: a label is a non-empty name without commas, outer blanks or line breaks",
+                " line 1: label ' Meow' is not usable: a label is a non-empty name without commas, outer blanks or "
+                "line breaks",
             ),
             (
                 "fname,Bark,Meow\na.wav,0.5,0.5\nb.wav,0.5,high\n",

@@ -36,7 +36,8 @@ class Vocabulary:
         for position, name in enumerate(self.names):
             if not name or name != name.strip() or "," in name or not name.isprintable():
                 raise LabelError(
-                    f"label {name!r} is not usable: a label is a non-empty name without commas, outer blanks or line breaks"
+                    f"label {name!r} is not usable: a label is a non-empty name without commas, outer blanks or line "
+                    "breaks"
                 )
             if name in self._index:
                 raise LabelError(f"label {name!r} stands twice in the vocabulary; give each label once")

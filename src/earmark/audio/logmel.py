@@ -1,4 +1,4 @@
-"""Log-mel spectrograms in NumPy and SciPy: float32, in blocks that fit the cache.
+"""Log-mel spectrograms in NumPy and SciPy: float32, in blocks that fit the cache; float64 where rounding would show.
 
 The definition is librosa's: a centred short-time Fourier transform, power, a mel filter bank, decibels.
 
@@ -32,6 +32,12 @@ BANDS_PER_GROUP = 16
 
 SHORTEST_WINDOW = 16
 """Samples; the window of one or two would be all zeros."""
+
+EXACT_DB = 80.0
+"""Bands this far below a frame's loudest are exact to 2e-3 dB."""
+
+COARSE_BELOW = 1.5e-8
+"""Times a frame's energy: power in a bin below which float32's rounding moves a level by more than some 1e-3 dB."""
 
 DB_PER_POWER = 10.0
 """Decibels to a factor of ten in power; twice as many to one in magnitude."""
@@ -115,7 +121,7 @@ class LogMelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """Decibels to one unit of the spectrogram: 1, or what a neper of power or of magnitude is."""
         if self.scale == "db":
             return 1.0
-        return self._db_per_decade / np.log(10)
+        return self.db_per_decade / np.log(10)
 
     @property
     def silence(self) -> float:
@@ -125,10 +131,11 @@ class LogMelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     @property
     def floor_value(self) -> float:
         """The floor before the logarithm, in power or magnitude."""
-        return float(10 ** (self.floor_db / self._db_per_decade))
+        return float(10 ** (self.floor_db / self.db_per_decade))
 
     @property
-    def _db_per_decade(self) -> float:
+    def db_per_decade(self) -> float:
+        """Decibels to a factor of ten: 10 of power, 20 of magnitude."""
         return DB_PER_POWER if self.spectrum == "power" else 2 * DB_PER_POWER
 
     def n_frames(self, n_samples: int) -> int:
@@ -152,12 +159,12 @@ def mel_filters(spec: LogMelSpec) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def window_of(spec: LogMelSpec) -> np.ndarray:
-    """The window of a front end, (n_fft,) float32, zero outside its `win_length`."""
+    """The window of a front end, (n_fft,) float64, zero outside its `win_length`."""
     length = spec.win_length or spec.n_fft
     period = length if spec.window == "hann" else max(length - 1, 1)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / period)
     before = (spec.n_fft - length) // 2
-    return np.pad(window, (before, spec.n_fft - length - before)).astype(np.float32)
+    return np.pad(window, (before, spec.n_fft - length - before))
 
 
 @lru_cache(maxsize=16)
@@ -317,14 +324,39 @@ def _fill(mel: np.ndarray, frames: np.ndarray, spec: LogMelSpec) -> None:
     else:
         mel += np.float32(spec.floor_value)
     np.log10(mel, out=mel)
-    mel *= np.float32((10.0 if spec.spectrum == "power" else 20.0) / spec.db_per_unit)
+    mel *= np.float32(spec.db_per_decade / spec.db_per_unit)
 
 
 def _filtered(frames: np.ndarray, spec: LogMelSpec, out: np.ndarray) -> None:
-    spectrum = scipy.fft.rfft(frames * window_of(spec), axis=1, overwrite_x=True)
+    """Filter the spectra of (n, n_fft) frames into (n_mels, n), in float32, or in float64 where that is too coarse.
+
+    Beside a bare tone, quiet bands hold nothing but the window's side lobes and the rounding of the transform.
+    """
+    energy = _transformed(frames, spec, np.float32, out)
+    coarse = _is_coarse(out, energy, spec)
+    if coarse.any():
+        exact = np.empty((spec.n_mels, int(coarse.sum())), dtype=np.float32)
+        _transformed(frames[coarse], spec, np.float64, exact)
+        out[:, coarse] = exact
+
+
+def _transformed(frames: np.ndarray, spec: LogMelSpec, dtype: type, out: np.ndarray) -> np.ndarray:
+    spectrum = scipy.fft.rfft(frames * window_of(spec).astype(dtype, copy=False), axis=1, overwrite_x=True)
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
+    energy: np.ndarray = power.sum(axis=1)
     if spec.spectrum == "magnitude":
         np.sqrt(power, out=power)
     for bands, bins, weights in _filter_groups(spec):
-        np.matmul(weights, power[:, bins].T, out=out[bands])
+        out[bands] = weights @ power[:, bins].T
+    return energy
+
+
+def _is_coarse(filtered: np.ndarray, energy: np.ndarray, spec: LogMelSpec) -> np.ndarray:
+    """Which frames have a band, within `EXACT_DB` of their loudest, that the transform's rounding may have moved."""
+    per_weight = filtered / mel_filters(spec).max(axis=1)[:, None]
+    if spec.spectrum == "magnitude":
+        per_weight = np.square(per_weight)
+    counts = filtered > filtered.max(axis=0) * np.float32(10 ** (-EXACT_DB / spec.db_per_decade))
+    quiet: np.ndarray = (counts & (per_weight < energy * np.float32(COARSE_BELOW))).any(axis=0)
+    return quiet

@@ -19,9 +19,9 @@ from earmark.audio.picture import DELTA_REACH, SMALLEST_DEVIATION, PictureSpec, 
 class RealDft(nn.Module):
     """The discrete Fourier transform of real frames as two small matrix products.
 
-    ONNX Runtime's own transform is off by up to 0.05 dB, and slow, where the length is no power of two; this one is as
-    exact as any in float32, runs on every device and exports to plain operations. With n = n_1 N_2 + n_2 and
-    k = k_1 + N_1 k_2 (J. W. Cooley and J. W. Tukey, *Mathematics of Computation* 19, 1965),
+    ONNX Runtime's own transform is off by up to 0.05 dB, and slow, where the length is no power of two; this one
+    exports to plain operations and is as exact as its frames. With n = n_1 N_2 + n_2 and k = k_1 + N_1 k_2
+    (J. W. Cooley and J. W. Tukey, *Mathematics of Computation* 19, 1965),
 
         X[k] = sum_n2 e^(-2 pi i n_2 k_2 / N_2) e^(-2 pi i n_2 k_1 / N) sum_n1 e^(-2 pi i n_1 k_1 / N_1) x[n].
 
@@ -47,11 +47,11 @@ class RealDft(nn.Module):
             "second": np.outer(n_2, n_2) / self.n_second,
         }.items():
             wave = np.exp(-2j * np.pi * (turns % 1))
-            parts = torch.from_numpy(np.stack([wave.real, wave.imag]).astype(np.float32))
+            parts = torch.from_numpy(np.stack([wave.real, wave.imag]))
             self.register_buffer(name, parts, persistent=False)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform (..., n_fft) float32 into real and imaginary parts, (..., n_fft // 2 + 1) each."""
+        """Transform (..., n_fft) float64 into real and imaginary parts, (..., n_fft // 2 + 1) each."""
         shape = frames.shape[:-1]
         grid = frames.reshape(*shape, self.n_first, self.n_second)
         real, imag = self.first[0] @ grid, self.first[1] @ grid
@@ -95,8 +95,8 @@ class LogMel(nn.Module):
         spec = self.spec
         # a trainer's bf16 would leave two digits of a sum of a thousand squares
         with torch.autocast(waveforms.device.type, enabled=False):
-            real, imag = self.dft(self._frames(waveforms.float()) * self.window)
-            power = real.square() + imag.square()
+            real, imag = self.dft(self._frames(waveforms.float()).double() * self.window)
+            power = (real.square() + imag.square()).float()
             mel = (power if spec.spectrum == "power" else power.sqrt()) @ self.filters
         floored = mel.clamp(min=spec.floor_value) if spec.floor == "clip" else mel + spec.floor_value
         decades = floored.log10() * ((10.0 if spec.spectrum == "power" else 20.0) / spec.db_per_unit)
