@@ -15,7 +15,7 @@ from earmark.errors import RunError
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions
 from earmark.tagging.tagger import load
-from earmark.training.crossval import cross_validate, load_network, open_run, refit, summary
+from earmark.training.crossval import cross_validate, load_network, measured, open_run, refit, summary
 from earmark.training.fit import moving_average, precision_of
 from earmark.training.pictures import spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe
@@ -211,3 +211,11 @@ def test_precision_is_the_recipes_unless_auto(tiny_recipe: Recipe) -> None:
     assert precision_of(tiny_recipe.fit) == "32-true"
     auto = load_recipe("fast").fit
     assert precision_of(auto) in {"32-true", "bf16-mixed"}
+
+
+def test_bands_that_a_recipe_gives_are_not_measured_again() -> None:
+    spectrograms = [np.random.default_rng(0).uniform(-80, 0, (32, 50)).astype(np.float32)]
+    picture = load_recipe("fast", [*TINY, "picture.normalization=band"]).picture
+    found = measured(picture, spectrograms)
+    np.testing.assert_allclose(found.mean, spectrograms[0].mean(axis=1), rtol=1e-5)
+    assert measured(found, [spectrograms[0] - 10]) == found

@@ -220,8 +220,8 @@ def load_network(folder: Path) -> nn.Module:
 
 
 def measured(picture: PictureSpec, spectrograms: list[np.ndarray]) -> PictureSpec:
-    """Give a front end that is normalised by bands the statistics of some clips; any other stays as it is."""
-    if picture.normalization != "band":
+    """Give a front end that is normalised by bands the statistics of some clips, unless its recipe gives its own."""
+    if picture.normalization != "band" or isinstance(picture.mean, tuple):
         return picture
     mean, std = band_statistics(spectrograms)
     return msgspec.structs.replace(picture, mean=mean, std=std)
