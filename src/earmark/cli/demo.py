@@ -13,7 +13,7 @@ from earmark.data.manifest import Manifest
 from earmark.data.store import curated_store
 from earmark.data.synth import write_collection
 from earmark.errors import MissingExtraError, RunError
-from earmark.evaluation.combine import chance_lwlrap
+from earmark.evaluation.chance import chance_lwlrap
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions, mean, read_labels
 from earmark.tagging.predict import predict_clips

@@ -1,4 +1,4 @@
-"""Several models as one."""
+"""What a table of scores is worth that knows nothing."""
 
 from __future__ import annotations
 
