@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earmark.data.manifest import Clip, Manifest, format_csv, read_rows
+from earmark.data.manifest import NEVER_HELD_OUT, Clip, Manifest, format_csv, read_rows
 from earmark.errors import CollectionError, LabelError
 from earmark.labels import Vocabulary
 
@@ -100,16 +100,16 @@ def test_the_table_holds_what_is_known_and_reads_back(tmp_path: Path):
     root.mkdir()
     clips = (
         Clip("audio/ü 1.wav", root / "audio/ü 1.wav", ("Meow", "Bark"), group="a+b", fold=3, duration_s=0.1 + 0.2),
-        Clip('audio/"q", r.wav', root / 'audio/"q", r.wav', ("Bark",), "noisy"),
+        Clip('audio/"q", r.wav', root / 'audio/"q", r.wav', ("Bark",), "noisy", fold=NEVER_HELD_OUT, license="CC0"),
         Clip("t.wav", root / "t.wav", (), "test", duration_s=0.0),
     )
     manifest = manifest_of(*clips, root=root)
     manifest.write(root / "manifest.csv")
     assert (root / "manifest.csv").read_bytes().decode("utf-8") == (
-        "path,labels,subset,group,fold,duration_s\n"
-        'audio/ü 1.wav,"Meow,Bark",curated,a+b,3,0.30000000000000004\n'
-        '"audio/""q"", r.wav",Bark,noisy,,,\n'
-        "t.wav,,test,,,0.0\n"
+        "path,labels,subset,group,fold,duration_s,license\n"
+        'audio/ü 1.wav,"Meow,Bark",curated,a+b,3,0.30000000000000004,\n'
+        '"audio/""q"", r.wav",Bark,noisy,,-1,,CC0\n'
+        "t.wav,,test,,,0.0,\n"
     )
     assert Manifest.read(root / "manifest.csv", vocabulary=VOCABULARY) == manifest
     assert Manifest.read(root / "manifest.csv").vocabulary.names == ("Bark", "Meow")
@@ -179,8 +179,8 @@ def test_byte_order_mark_blank_lines_and_windows_line_ends_are_accepted(tmp_path
             "train.csv line 2: fold '1.0' is not a whole number of 0 or more, such as 3",
         ),
         (
-            "path,labels,fold\na.wav,Bark,-1\n",
-            "train.csv line 2: fold '-1' is not a whole number of 0 or more, such as 3",
+            "path,labels,fold\na.wav,Bark,-2\n",
+            "train.csv line 2: fold '-2' is not a whole number of 0 or more, such as 3",
         ),
         (
             "path,labels,duration_s\na.wav,Bark,nan\n",

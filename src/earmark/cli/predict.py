@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from earmark.atomic import atomic_path
-from earmark.data.layouts import read_collection
+from earmark.cli.collection import CollectionOptions, collection_options
 from earmark.tagging.predict import predict_clips
 from earmark.tagging.tagger import load
 
@@ -17,9 +17,9 @@ from earmark.tagging.tagger import load
 @click.argument("model")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The table to write, a CSV.")
-@click.option("--layout", help="The collection's layout.  [default: found out]")
 @click.option("--workers", type=click.IntRange(1), help="Files at a time.  [default: one a core]")
-def predict(model: str, data: Path, output: Path, layout: str | None, workers: int | None) -> None:
+@collection_options
+def predict(model: str, data: Path, output: Path, workers: int | None, how: CollectionOptions) -> None:
     """Score every test clip of DATA, or every clip where none is set apart for testing, for every label.
 
     MODEL is a bundle or a run's folder. Rows and columns stand as in the collection's sample_submission.csv. A clip
@@ -30,7 +30,7 @@ def predict(model: str, data: Path, output: Path, layout: str | None, workers: i
       earmark predict run/ FSDKaggle2019/ -o submission.csv
     """
     tagger = load(model, n_threads=1)
-    manifest = read_collection(data, layout=layout)
+    manifest = how.read(data)
     clips = manifest.subset("test") if len(manifest.subset("test")) else manifest
     with atomic_path(output) as temporary:  # says before all the work whether the table can be written
         table, errors = predict_clips(tagger, clips, n_workers=workers)

@@ -1,6 +1,6 @@
 """Manifests: which clips a collection has, where they lie, and what is said about them.
 
-A manifest is also a table, `path,labels,subset,group,fold,duration_s`. Every table of a collection is read
+A manifest is also a table, `path,labels,subset,group,fold,duration_s,license`. Every table of a collection is read
 through `read_rows`, so that all of them fail in the same words.
 """
 
@@ -24,8 +24,11 @@ from earmark.labels import Vocabulary
 SUBSETS = ("curated", "noisy", "test")
 """What a clip is for: labelled by people, labelled by a machine, or to be tagged."""
 
-COLUMNS = ("path", "labels", "subset", "group", "fold", "duration_s")
+COLUMNS = ("path", "labels", "subset", "group", "fold", "duration_s", "license")
 """Columns of a manifest's table, in order."""
+
+NEVER_HELD_OUT = -1
+"""The fold of a clip that is learned from in every fold, as scikit-learn's `PredefinedSplit` numbers it."""
 
 _MAX_NAMES_IN_MESSAGE = 8
 
@@ -47,9 +50,12 @@ class Clip:
     group
         The recording that the clip was cut from; `a+b` for a mix of two. None when it is not known.
     fold
-        The official fold, as the collection numbers it; None when there is none.
+        The official fold, as the collection numbers it; `NEVER_HELD_OUT` for a clip that is learned from in every
+        fold and judged in none; None when there is none.
     duration_s
         Length in seconds; None when it is not known.
+    license
+        What may be done with the clip, as its collection writes it; None when that is not said.
 
     Raises
     ------
@@ -64,6 +70,7 @@ class Clip:
     group: str | None = None
     fold: int | None = None
     duration_s: float | None = None
+    license: str | None = None
 
     def __post_init__(self) -> None:
         if self.subset not in SUBSETS:
@@ -157,7 +164,7 @@ class Manifest:
         return self.vocabulary.encode([clip.labels for clip in self.clips])
 
     def write(self, csv_path: Path | str) -> None:
-        """Write the table `path,labels,subset,group,fold,duration_s`, atomically.
+        """Write the table `path,labels,subset,group,fold,duration_s,license`, atomically.
 
         Paths are relative to the table's folder, so that both can move together.
 
@@ -182,16 +189,16 @@ class Manifest:
                     f"write the table into {self.root}"
                 )
             fields = (path.relative_to(folder).as_posix(), ",".join(clip.labels), clip.subset)
-            known = ("" if field is None else field for field in (clip.group, clip.fold, clip.duration_s))
+            known = ("" if field is None else field for field in (clip.group, clip.fold, clip.duration_s, clip.license))
             rows.append((*fields, *known))
         write_text_atomically(csv_path, format_csv(COLUMNS, rows))
 
     @classmethod
     def read(cls, csv_path: Path | str, *, vocabulary: Vocabulary | None = None, layout: str = "table") -> Manifest:
-        """Read a table with the columns `path,labels` and any of `subset,group,fold,duration_s`.
+        """Read a table with the columns `path,labels` and any of `subset,group,fold,duration_s,license`.
 
-        A clip's name is its path as the table writes it. A blank `subset` means `curated`; a blank `group`, `fold`
-        or `duration_s` means that it is not known.
+        A clip's name is its path as the table writes it. A blank `subset` means `curated`; a blank `group`, `fold`,
+        `duration_s` or `license` means that it is not known. A `fold` of -1 is `NEVER_HELD_OUT`.
 
         Parameters
         ----------
@@ -407,9 +414,9 @@ def _row_clip(row: Row, labels: tuple[str, ...]) -> Clip:
     if subset not in SUBSETS:
         raise row.error(_unknown_subset(subset))
     path = row.audio_path("path", row.file.parent)
-    return Clip(
-        row["path"], path, labels, subset, row.get("group"), row.whole_number("fold"), row.seconds("duration_s")
-    )
+    fold = NEVER_HELD_OUT if row.get("fold") == str(NEVER_HELD_OUT) else row.whole_number("fold")
+    duration_s, license_ = row.seconds("duration_s"), row.get("license")
+    return Clip(row["path"], path, labels, subset, row.get("group"), fold, duration_s, license_)
 
 
 def _unknown_subset(name: str) -> str:

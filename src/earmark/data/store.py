@@ -30,9 +30,9 @@ from earmark.errors import AudioError, CollectionError
 from earmark.labels import Vocabulary
 from earmark.parallel import map_in_order
 
-VERSION = 2
+VERSION = 3
 FULL_SCALE = 32_767
-COLUMNS = ("name", "path", "labels", "subset", "group", "fold", "offset", "n_samples", "scale")
+COLUMNS = ("name", "path", "labels", "subset", "group", "fold", "license", "offset", "n_samples", "scale")
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """Of a clip that is silent, or as good as: below this, float32 loses precision."""
 
@@ -118,6 +118,7 @@ def _clip(row: dict[str, str], root: Path) -> Clip:
         subset=row["subset"],
         group=row["group"] or None,
         fold=int(row["fold"]) if row["fold"] else None,
+        license=row["license"] or None,
     )
 
 
@@ -241,7 +242,15 @@ def _cells(clip: Clip, root: Path) -> list[object]:
     path = clip.path.resolve()
     inside = path.relative_to(root.resolve()) if path.is_relative_to(root.resolve()) else path
     fold = "" if clip.fold is None else clip.fold
-    return [clip.name, inside.as_posix(), ",".join(clip.labels), clip.subset, clip.group or "", fold]
+    return [
+        clip.name,
+        inside.as_posix(),
+        ",".join(clip.labels),
+        clip.subset,
+        clip.group or "",
+        fold,
+        clip.license or "",
+    ]
 
 
 def _samples_or_error(clip: Clip, sample_rate: int) -> tuple[np.ndarray, np.float32] | AudioError:

@@ -1,0 +1,22 @@
+"""`earmark data`: one file a verb."""
+
+from __future__ import annotations
+
+import click
+
+from earmark.cli.group import LazyGroup
+
+VERBS = {
+    "synth": "Make a collection of synthesised sounds.",
+}
+"""Each command of `earmark data` with its one line of help; its code is imported when it is called."""
+
+
+@click.group(cls=LazyGroup, verbs=VERBS, package="earmark.cli.data")
+def data() -> None:
+    """Work on collections of labelled recordings.
+
+    \b
+    Example:
+      earmark data synth sounds --curated 200
+    """
