@@ -66,7 +66,9 @@ class Correction:
             guess = did_you_mean(self.action, ACTIONS)
             raise CollectionError(self.about(f"has the action '{self.action}'; expected one of {known}{guess}"))
         if self.action == "relabel" and not self.labels:
-            raise CollectionError(self.about("is to be relabelled, but no labels are given; give them, or write 'drop'"))
+            raise CollectionError(
+                self.about("is to be relabelled, but no labels are given; give them, or write 'drop'")
+            )
         if self.action != "relabel" and self.labels:
             raise CollectionError(
                 self.about(
@@ -188,7 +190,9 @@ def read_exclusions(path: Path | str) -> tuple[Correction, ...]:
     line_of: dict[str, int] = {}
     for line, name in _listed_names(path):
         if line_of.setdefault(name, line) != line:
-            raise CollectionError(f"{path.name} line {line}: '{name}' stands already on line {line_of[name]}; list it once")
+            raise CollectionError(
+                f"{path.name} line {line}: '{name}' stands already on line {line_of[name]}; list it once"
+            )
     if not line_of:
         raise CollectionError(f"{path.name}: names no clip; expected a name a line, or a .csv with the column 'fname'")
     return tuple(Correction(name, "drop", where=f"{path.name} line {line}") for name, line in line_of.items())
