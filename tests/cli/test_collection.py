@@ -112,9 +112,10 @@ def test_a_check_reads_all_and_gathers_problems(contest: Path):
     [
         (
             ("--layout", "esc-50"),
-            2,
-            "Error: Invalid value for '--layout': 'esc-50' is not known; expected 'esc50', 'urbansound8k', "
-            "'fsdkaggle2019', 'fsdkaggle2018', 'fsd50k', 'table', 'folders'; did you mean 'esc50'?",
+            1,
+            "earmark: layout 'esc-50' is not known; expected 'esc50', 'urbansound8k', "
+            "'fsdkaggle2019', 'fsdkaggle2018', "
+            "'fsd50k', 'table', 'folders'; did you mean 'esc50'?",
         ),
         (
             ("--columns", "lables=tag"),

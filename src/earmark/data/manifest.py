@@ -15,7 +15,7 @@ import numpy as np
 
 from earmark.atomic import write_text_atomically
 from earmark.data.rows import Row, quoted, unknown_label
-from earmark.data.rows import format_csv as format_csv  # a manifest's room is where other tables' readers look
+from earmark.data.rows import format_csv as format_csv  # both also for those who keep other tables of clips
 from earmark.data.rows import read_rows as read_rows
 from earmark.errors import CollectionError, LabelError, did_you_mean
 from earmark.labels import Vocabulary
