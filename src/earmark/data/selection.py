@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from earmark.atomic import write_text_atomically
-from earmark.data.manifest import Clip, Manifest, Row, format_csv, read_rows
+from earmark.data.manifest import Clip, Manifest
+from earmark.data.rows import format_csv, read_rows, read_text
 from earmark.errors import CollectionError, LabelError, did_you_mean
 
 ACTIONS = ("keep", "drop", "relabel")
@@ -186,7 +187,7 @@ def read_exclusions(path: Path | str) -> tuple[Correction, ...]:
     path = Path(path)
     if path.suffix.lower() == ".csv":
         rows = read_rows(path, ("fname",), unique="fname")
-        return tuple(Correction(row["fname"], "drop", (), row.get("why") or "", _where(row)) for row in rows)
+        return tuple(Correction(row["fname"], "drop", (), row.get("why") or "", row.place) for row in rows)
     line_of: dict[str, int] = {}
     for line, name in _listed_names(path):
         if line_of.setdefault(name, line) != line:
@@ -218,7 +219,7 @@ def read_corrections(path: Path | str) -> tuple[Correction, ...]:
     """
     rows = read_rows(Path(path), COLUMNS[:3], unique="fname")
     return tuple(
-        Correction(row["fname"], row["action"].strip(), row.labels(), row.get("why") or "", _where(row)) for row in rows
+        Correction(row["fname"], row["action"].strip(), row.labels(), row.get("why") or "", row.place) for row in rows
     )
 
 
@@ -272,18 +273,9 @@ def _check(manifest: Manifest, said: Iterable[Correction]) -> None:
 
 
 def _listed_names(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise CollectionError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise CollectionError(f"{path}: is not UTF-8; save the list as UTF-8") from error
+    text = read_text(path)
     lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
     return [(number, name) for number, name in lines if name and not name.startswith("#")]
-
-
-def _where(row: Row) -> str:
-    return f"{row.file.name} line {row.line}"
 
 
 def _counted(names: list[str]) -> str:
