@@ -27,11 +27,11 @@ EMPHASIS = 0.95
 """Of the filter y[n] = x[n] - 0.95 x[n - 1], which makes most sounds about as strong in high bands as in low ones."""
 
 HOP_LENGTH = N_FFT // 4
-COMPRESSION = 0.25
-"""Exponent of magnitudes in the coherence, so that all that is heard in a sound counts, and not the loudest alone."""
-
 FAINT = 10 ** (-55 / 20)
 """Magnitudes below this share of a clip's largest do not count: 55 dB, about as much as codecs keep."""
+
+LEAST_CORRELATION = 0.05
+"""Below this, by both filters, waveforms have nothing in common; the coherence, which costs more, is not asked for."""
 
 TINY = 1e-12
 
@@ -74,18 +74,20 @@ def align(first: np.ndarray, second: np.ndarray) -> Alignment | None:
     Returns
     -------
     Alignment or None
-        The better one of two: by the waveforms as they are, and by their higher frequencies. None when one of the clips
-        is silent, or less than `SHORTEST_S` is given.
+        The better one of two: by the waveforms as they are, and by their higher frequencies. None when the waveforms
+        have nothing in common, one of the clips is silent, or less than `SHORTEST_S` is given.
     """
     if len(first) < SHORTEST_S * SAMPLE_RATE or not first.any() or not second.any():
         return None
-    emphasised = _lag(first[1:] - EMPHASIS * first[:-1], second[1:] - EMPHASIS * second[:-1])
-    found = [_compare(first, second, lag) for lag in (emphasised, _lag(first, second))]
-    return max(found, key=lambda alignment: alignment.coherence)
+    emphasised = (samples[1:] - EMPHASIS * samples[:-1] for samples in (first, second))
+    fits = [_best_fit(*emphasised), _best_fit(first, second)]
+    if max(correlation for _, correlation in fits) < LEAST_CORRELATION:
+        return None
+    return max((_compare(first, second, lag) for lag, _ in fits), key=lambda alignment: alignment.coherence)
 
 
-def _lag(first: np.ndarray, second: np.ndarray) -> float:
-    """Where in `second` the first clip fits best, in samples and fractions of them."""
+def _best_fit(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Where in `second` the first clip fits best, in samples and fractions of them, and their correlation there."""
     n_fft = next_fast_len(len(second), real=True)
     correlation = irfft(rfft(second, n_fft) * np.conj(rfft(first, n_fft)), n_fft)[: 2 * SEARCH + 1]
     best = int(correlation.argmax())
@@ -94,7 +96,9 @@ def _lag(first: np.ndarray, second: np.ndarray) -> float:
     # what lies between samples of a band-limited correlation (Shannon), with a window in place of an endless sum
     interpolator = np.sinc(between[:, None] - around) * np.hanning(2 * N_AROUND + 3)[1:-1]
     values = interpolator @ np.pad(correlation, N_AROUND)[best : best + 2 * N_AROUND + 1]
-    return float(np.clip(best + between[values.argmax()], 0, 2 * SEARCH))
+    lag = float(np.clip(best + between[values.argmax()], 0, 2 * SEARCH))
+    norm = np.linalg.norm(first) * np.linalg.norm(second[best : best + len(first)])
+    return lag, float(values.max() / (norm + TINY))
 
 
 def _compare(first: np.ndarray, second: np.ndarray, lag: float) -> Alignment:
@@ -132,4 +136,7 @@ def _coherence(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _compressed(magnitudes: np.ndarray) -> np.ndarray:
-    return np.where(magnitudes > FAINT * magnitudes.max(), magnitudes, 0) ** COMPRESSION
+    """Magnitudes to the power of 0.25, so that all that is heard in a sound counts, and not the loudest alone."""
+    compressed: np.ndarray = np.sqrt(np.sqrt(magnitudes))
+    compressed[magnitudes < FAINT * magnitudes.max()] = 0
+    return compressed

@@ -46,6 +46,9 @@ SHORT_S = 0.1
 DURATION_SLACK_S = 0.1
 """By so much may a clip's length differ from what its table says."""
 
+WHOLE_S = 120.0
+"""Clips up to this length are held whole for comparison with others, in seconds."""
+
 KIND_OF_TEXT = {"cut short": "cut short", "expected finite numbers": "not finite", "holds no samples": "empty file"}
 """What the decoder's message says, and the kind of problem that it is."""
 
@@ -66,6 +69,8 @@ class Inspection:
         Of the length, the sample rate and the mono samples, rounded to 16 bits: the same in WAV and in FLAC.
     codes, frames
         The fingerprint; see `landmarks.fingerprint`.
+    samples
+        (n_samples,) float32 at the rate of fingerprints, of a clip up to `WHOLE_S`; of a longer one none.
     """
 
     problems: tuple[Problem, ...]
@@ -74,6 +79,7 @@ class Inspection:
     digest: str = ""
     codes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint32))
     frames: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    samples: np.ndarray | None = None
 
 
 def missing_or_empty(clips: Iterable[Clip]) -> list[Problem]:
@@ -145,7 +151,8 @@ def inspect(clip: Clip) -> Inspection:
         return Inspection((_unreadable(clip, str(error)),))
     problems = _problems(clip, measured)
     is_usable = not any(problem.severity == "error" for problem in problems)
-    return Inspection(tuple(problems), is_usable, measured.duration_s, measured.digest, codes, frames)
+    samples = np.concatenate(measured.pieces) if is_usable and measured.pieces else None
+    return Inspection(tuple(problems), is_usable, measured.duration_s, measured.digest, codes, frames, samples)
 
 
 class _Measured:
@@ -155,6 +162,7 @@ class _Measured:
         self.n_samples, self.sample_rate = 0, 1
         self.lowest, self.highest = np.inf, -np.inf
         self.n_silent = self.n_clipped = self.n_flat_tops = 0
+        self.pieces: list[np.ndarray] = []
         self._hash = hashlib.blake2b(digest_size=16)
 
     @property
@@ -175,10 +183,14 @@ class _Measured:
         for block in blocks:
             self._measure(block)
             if held is not None:
-                yield resampler.push(held)
+                yield self._kept(resampler.push(held))
             held = block
         if held is not None:
-            yield resampler.push(held, last=True)
+            yield self._kept(resampler.push(held, last=True))
+
+    def _kept(self, piece: np.ndarray) -> np.ndarray:
+        self.pieces = [*self.pieces, piece] if self.duration_s <= WHOLE_S else []
+        return piece
 
     def _measure(self, block: np.ndarray) -> None:
         self.n_samples += len(block)

@@ -64,6 +64,12 @@ class TwinSet:
         """What the clips are to each other."""
         return "duplicates" if all(pair.is_exact for pair in self.twins) else "near-duplicates"
 
+    @property
+    def shared(self) -> str:
+        """How long the sound is that they have in common, in words."""
+        longest = max(self.twins, key=lambda pair: pair.overlap_s)
+        return f"sharing {'up to ' if len(self.twins) > 1 else ''}{longest.overlap_s:.2f} s"
+
 
 def twin_sets(clips: Sequence[Clip], twins: Iterable[Twins]) -> list[TwinSet]:
     """Gather pairs into sets.
@@ -130,7 +136,7 @@ def twin_problems(sets: Iterable[TwinSet], recording_of: Mapping[str, int]) -> l
 
 def _place_problem(found: TwinSet, recording_of: Mapping[str, int]) -> Problem:
     where, severity, consequence = _place(found, recording_of)
-    said = f"{found.noun} {where}: {_listed(found.clips, _placed)}; {consequence}"
+    said = f"{found.noun} {where}, {found.shared}: {_listed(found.clips, _placed)}; {consequence}"
     names = tuple(clip.name for clip in found.clips)
     return Problem(f"{found.noun} {where}", names, said, "error" if severity else "warning")
 
