@@ -23,6 +23,9 @@ SHORTEST_S = 0.15
 N_AROUND, STEPS = 32, 32
 """Samples to each side from which a correlation between samples is made, and places looked at between two of them."""
 
+N_REFINED = 4
+"""Samples to each side of the largest value among which the maximum is: for the highest sounds, it may be some away."""
+
 EMPHASIS = 0.95
 """Of the filter y[n] = x[n] - 0.95 x[n - 1], which makes most sounds about as strong in high bands as in low ones."""
 
@@ -92,7 +95,7 @@ def _best_fit(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     correlation = irfft(rfft(second, n_fft) * np.conj(rfft(first, n_fft)), n_fft)[: 2 * SEARCH + 1]
     best = int(correlation.argmax())
     around = np.arange(-N_AROUND, N_AROUND + 1)
-    between = np.arange(-STEPS, STEPS + 1) / STEPS
+    between = np.arange(-N_REFINED * STEPS, N_REFINED * STEPS + 1) / STEPS
     # what lies between samples of a band-limited correlation (Shannon), with a window in place of an endless sum
     interpolator = np.sinc(between[:, None] - around) * np.hanning(2 * N_AROUND + 3)[1:-1]
     values = interpolator @ np.pad(correlation, N_AROUND)[best : best + 2 * N_AROUND + 1]
