@@ -57,10 +57,9 @@ def check_collection(
     """
     listed = listed or manifest
     n_workers = n_workers or os.cpu_count() or 1
-    problems = [*known, *missing_or_empty(manifest.clips)]
-    unreadable = {
-        name for problem in problems for name in problem.clips if problem.kind in ("missing file", "empty file")
-    }
+    packed = _named(known, "audio still packed")
+    problems = [*known, *missing_or_empty(clip for clip in manifest.clips if clip.name not in packed)]
+    unreadable = packed | _named(problems, "missing file", "empty file")
     problems += surplus(listed, (name for problem in known for name in problem.clips))
     problems += [*label_problems(manifest), *fold_problems(manifest)]
     looked_at = [clip for clip in manifest.clips if include_test or clip.subset != "test"]
@@ -81,34 +80,34 @@ def check_collection(
     )
 
 
+def _named(problems: Iterable[Problem], *kinds: str) -> set[str]:
+    """Names of the clips that have a problem of some kinds."""
+    return {name for problem in problems if problem.kind in kinds for name in problem.clips}
+
+
 def _check_contents(clips: Sequence[Clip], n_workers: int, progress: bool) -> tuple[list[Problem], list[Twins]]:
     """Problems of the clips' samples, and twins among them."""
-    index = LandmarkIndex()
+    index, waveforms = LandmarkIndex(), Waveforms([clip.path for clip in clips])
     problems: list[Problem] = []
     same: dict[str, list[int]] = defaultdict(list)
     durations_s = np.zeros(len(clips))
-    waveforms = Waveforms([clip.path for clip in clips])
     with ThreadPoolExecutor(n_workers) as pool:
-        bar = tqdm(total=len(clips), desc="decode", unit="clip", disable=not progress)
         inspections = map_in_order(pool, inspect, clips, ahead=4 * n_workers)
-        for number, inspection in enumerate(inspections):
-            bar.update()
+        bar = tqdm(inspections, desc="decode", unit="clip", total=len(clips), disable=not progress)
+        for number, inspection in enumerate(bar):
             problems += inspection.problems
             durations_s[number] = inspection.duration_s
-            if inspection.is_usable:
-                same[inspection.digest].append(number)
-            if same.get(inspection.digest) == [number]:  # of clips with the same samples, one is compared with others
+            if not inspection.is_usable:
+                continue
+            same[inspection.digest].append(number)
+            if same[inspection.digest] == [number]:  # of clips with the same samples, one is compared with others
                 index.add(number, inspection.codes, inspection.frames)
                 waveforms.keep(number, inspection.samples)
-        bar.close()
         candidates = index.candidates()
         compare = Comparison(clips, durations_s, waveforms)
-        bar = tqdm(total=len(candidates), desc="compare", unit="pair", disable=not progress)
-        near = []
-        for pair in map_in_order(pool, compare, candidates, ahead=4 * n_workers):
-            bar.update()
-            near += [] if pair is None else [pair]
-        bar.close()
+        compared = map_in_order(pool, compare, candidates, ahead=4 * n_workers)
+        bar = tqdm(compared, desc="compare", unit="pair", total=len(candidates), disable=not progress)
+        near = [pair for pair in bar if pair is not None]
     return problems, [*_exact(clips, durations_s, same.values()), *near]
 
 

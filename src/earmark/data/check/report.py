@@ -18,6 +18,11 @@ N_SHOWN = 5
 """Problems of a kind that the table lists, unless all are asked for."""
 
 REMEDIES = {
+    "unknown label": "correct it",
+    "malformed labels": "correct the table",
+    "no labels": "add them, or remove the row",
+    "listed twice": "list it once",
+    "audio still packed": "unpack it",
     "missing file": "fetch it, or remove its row",
     "empty file": "fetch or export it again",
     "cut short": "fetch or export it again",
@@ -176,7 +181,7 @@ def _problem_fields(problem: Problem) -> dict[str, Any]:
 
 def _twins_fields(pair: Twins) -> dict[str, Any]:
     clips = (pair.first, pair.second)
-    are_labelled = all(clip.subset != "test" for clip in clips)
+    are_labelled = all(clip.labels for clip in clips)
     return {
         "a": pair.first.name,
         "b": pair.second.name,

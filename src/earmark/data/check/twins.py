@@ -128,7 +128,7 @@ def twin_problems(sets: Iterable[TwinSet], recording_of: Mapping[str, int]) -> l
     problems = []
     for found in sets:
         problems.append(_place_problem(found, recording_of))
-        labels = {clip.labels for clip in found.clips if clip.subset != "test"}
+        labels = {clip.labels for clip in found.clips if clip.labels}
         if len({frozenset(names) for names in labels}) > 1:
             problems.append(_labels_problem(found))
     return problems
