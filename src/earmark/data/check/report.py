@@ -89,8 +89,8 @@ class Report:
         return sum(problem.severity == "error" for problem in self.problems)
 
     def to_json(self) -> str:
-        """The whole report, with numbers rounded so that it is the same on every machine."""
-        said = {
+        """The whole report, a line a problem and a pair, with numbers rounded so that all machines say the same."""
+        said: dict[str, Any] = {
             "collection": self.collection,
             "layout": self.layout,
             "n_clips": len(self.clips),
@@ -101,7 +101,7 @@ class Report:
             "problems": [_problem_fields(problem) for problem in self.problems],
             "near_duplicates": [_twins_fields(pair) for pair in self.twins],
         }
-        return json.dumps(said, indent=1, ensure_ascii=False) + "\n"
+        return "{\n" + ",\n".join(f" {json.dumps(key)}: {_in_lines(value)}" for key, value in said.items()) + "\n}\n"
 
     def to_table(self, *, everything: bool = False) -> str:
         """A summary, a row a kind, and below it the problems of each kind.
@@ -172,6 +172,13 @@ class Report:
                 length_s[clip.name] = max(length_s[clip.name], pair.overlap_s)
         order = {"test": 0, "curated": 1, "noisy": 2}
         return min(found.clips, key=lambda clip: (order[clip.subset], -length_s[clip.name]))
+
+
+def _in_lines(value: Any) -> str:
+    """JSON of a value, of a list with each of its items on a line."""
+    if not isinstance(value, list) or not value:
+        return json.dumps(value, ensure_ascii=False)
+    return "[\n" + ",\n".join(f"  {json.dumps(item, ensure_ascii=False)}" for item in value) + "\n ]"
 
 
 def _problem_fields(problem: Problem) -> dict[str, Any]:
