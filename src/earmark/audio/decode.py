@@ -16,12 +16,10 @@ import numpy as np
 from earmark.audio import pyav, sndfile
 from earmark.audio.resample import StreamResampler, check_rate, resample, resampled_length
 from earmark.audio.source import Source, unreadable
+from earmark.audio.suffixes import SUFFIXES
 from earmark.errors import AudioError
 
 __all__ = ["LOUDEST", "SUFFIXES", "Stream", "Waveform", "check_samples", "decode", "resample", "stream"]
-
-SUFFIXES = sndfile.SUFFIXES | pyav.SUFFIXES
-"""What a folder is searched for; a file named outright is tried whatever its suffix."""
 
 LOUDEST = 1e12
 """Samples beyond this are no sound (full scale is 1), and float32 cannot hold their power spectrum."""

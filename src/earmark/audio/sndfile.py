@@ -11,10 +11,6 @@ import soundfile
 from earmark.audio.containers import mp3_states_length, why_cut_short
 from earmark.audio.source import cut_short, unreadable
 
-SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"}
-)
-
 FRAMES_PER_READ = 1 << 18
 """Read at a time, so that memory goes by what a file holds and not by what its header promises."""
 
