@@ -22,6 +22,10 @@ class CollectionError(EarmarkError):
     """A collection of recordings, or one of its tables, is not as its layout says."""
 
 
+class StoreError(EarmarkError):
+    """A packed store cannot be written: no room, another process at it, or something else in its place."""
+
+
 class LabelError(EarmarkError):
     """A label is not in the vocabulary, or a vocabulary is not a set of usable names."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -10,14 +11,17 @@ import torch
 
 from earmark.audio.picture import band_statistics
 from earmark.data.folds import read_folds
-from earmark.data.store import Store
-from earmark.errors import RunError
+from earmark.data.manifest import Manifest
+from earmark.data.pack import pack
+from earmark.data.spectrograms import log_mel_encoding
+from earmark.data.store import Store, open_store
+from earmark.errors import RecipeError, RunError
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions
 from earmark.tagging.tagger import load
 from earmark.training.crossval import cross_validate, load_network, measured, open_run, refit, summary
-from earmark.training.fit import moving_average, precision_of
-from earmark.training.pictures import spectrograms_of
+from earmark.training.fit import moving_average, precision_of, score_clips
+from earmark.training.pictures import Pictures, spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe
 
 from .conftest import TINY
@@ -121,6 +125,50 @@ def test_any_front_end_scores_held_out_clips_as_its_bundle_does(
     for name, scores in zip(table.fnames, table.scores, strict=True):
         waveform = tiny_store.waveform(tiny_store.manifest.names.index(name))
         np.testing.assert_allclose(tagger.scores(waveform, 8000), scores, atol=1e-4)
+
+
+@pytest.fixture(scope="module", params=["float16", "uint8"])
+def tiny_spectrograms(
+    request: pytest.FixtureRequest, tiny_manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> Store:
+    """The tiny collection, packed as spectrograms of the tiny recipe."""
+    folder = tmp_path_factory.mktemp("store") / request.param
+    picture = load_recipe("fast", list(TINY)).picture
+    pack(tiny_manifest, folder, log_mel_encoding(picture, request.param), progress=False)
+    return open_store(folder)
+
+
+def test_a_network_scores_clips_of_a_store_of_spectrograms_alike(
+    finished: Path, tiny_store: Store, tiny_spectrograms: Store
+) -> None:
+    recipe, network = load_recipe(finished / "recipe.toml"), load_network(finished / "fold-0")
+    scores = [
+        score_clips(
+            network,
+            Pictures(spectrograms_of(store, np.arange(30), recipe.picture, progress=False), recipe.picture),
+            recipe,
+            torch.device("cpu"),
+        )
+        for store in (tiny_store, tiny_spectrograms)
+    ]
+    np.testing.assert_allclose(*scores, atol=0.01)
+
+
+def test_a_store_of_spectrograms_teaches_the_same(tiny_store: Store, tiny_spectrograms: Store, tmp_path: Path) -> None:
+    recipe = load_recipe("fast", [*TINY, "fit.epochs=1"])
+    losses = []
+    for store in (tiny_store, tiny_spectrograms):
+        run = open_run(tmp_path / store.encoding.kind, recipe, store, 2, resume=False)
+        cross_validate(run, only_fold=0, progress=False)
+        with (run.fold_folder(0) / "metrics.csv").open() as file:
+            losses += [float(row["train_loss"]) for row in csv.DictReader(file) if row["train_loss"]]
+    assert losses == [pytest.approx(losses[0], rel=0.005)] * 2
+
+
+def test_a_store_that_does_not_fit_the_recipe_begins_no_run(tmp_path: Path, tiny_store: Store) -> None:
+    with pytest.raises(RecipeError, match="the store holds 8000 Hz, the recipe wants 32000 Hz"):
+        open_run(tmp_path / "run", load_recipe("fast"), tiny_store, 2, resume=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_sources_stay_in_one_fold(finished: Path) -> None:

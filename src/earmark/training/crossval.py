@@ -31,7 +31,7 @@ from earmark.metrics import evaluate
 from earmark.predictions import Predictions
 from earmark.training.export import average, renormalized, to_onnx
 from earmark.training.fit import Clips, build_network, fit, score_clips
-from earmark.training.pictures import Pictures, spectrograms_of
+from earmark.training.pictures import Pictures, check_store, spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe, to_tables
 
 SUMMARY = ("lwlrap", "map", "accuracy", "minutes")
@@ -81,7 +81,10 @@ def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *,
     ------
     RunError
         When the folder is in use and `resume` is not set, or it belongs to another recipe.
+    RecipeError
+        When the store does not hold what the recipe's front end takes.
     """
+    check_store(store, recipe.picture)
     if (folder / "recipe.toml").exists():
         if not resume:
             raise RunError(f"{folder}: holds a run already; continue it with --resume, or name another folder")

@@ -7,6 +7,7 @@ import click
 from earmark.cli.group import LazyGroup
 
 VERBS = {
+    "pack": "Decode a collection once, into a store to train from.",
     "synth": "Make a collection of synthesised sounds.",
 }
 """Each command of `earmark data` with its one line of help; its code is imported when it is called."""
