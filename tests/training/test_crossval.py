@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from earmark.audio.picture import band_statistics
 from earmark.data.folds import read_folds
+from earmark.data.manifest import NEVER_HELD_OUT
 from earmark.data.store import Store
 from earmark.errors import RunError
 from earmark.metrics import lwlrap
@@ -132,6 +134,21 @@ def test_network_can_be_read_back(finished: Path) -> None:
     network = load_network(finished / "fold-0")
     assert not network.training
     assert network.state_dict()["fc.bias"].shape == (3,)
+
+
+def test_clips_that_no_fold_holds_out_are_learned_from_and_not_judged(
+    tiny_store: Store, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    given = [0 if number % 6 < 2 else NEVER_HELD_OUT for number in range(len(tiny_store))]
+    clips = tuple(replace(clip, fold=fold) for clip, fold in zip(tiny_store.manifest.clips, given, strict=True))
+    store = replace(tiny_store, manifest=replace(tiny_store.manifest, clips=clips))
+    run = open_run(tmp_path / "run", tiny_recipe, store, None, resume=False)
+    cross_validate(run, progress=False)
+    judged = tuple(clip.name for clip in clips if clip.fold == 0)
+    assert Predictions.read(tmp_path / "run" / "predictions.csv").fnames == judged
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["n_clips"] == len(judged) == 10
+    again = open_run(tmp_path / "run", tiny_recipe, store, None, resume=True)
+    np.testing.assert_array_equal(again.folds, given)
 
 
 def test_summary_names_folds_and_the_whole(finished: Path, tiny_store: Store) -> None:

@@ -296,6 +296,10 @@ class Row:
             raise self.error(f"{column} {text!r} is not a whole number of 0 or more, such as 3")
         return int(text)
 
+    def fold(self) -> int | None:
+        """The number in the column `fold`, `NEVER_HELD_OUT` among them; see `whole_number`."""
+        return NEVER_HELD_OUT if self.get("fold") == str(NEVER_HELD_OUT) else self.whole_number("fold")
+
     def seconds(self, column: str) -> float | None:
         """Seconds of 0 or more, None when blank or without such a column; `CollectionError` if it is anything else."""
         text = self.get(column)
@@ -414,9 +418,8 @@ def _row_clip(row: Row, labels: tuple[str, ...]) -> Clip:
     if subset not in SUBSETS:
         raise row.error(_unknown_subset(subset))
     path = row.audio_path("path", row.file.parent)
-    fold = NEVER_HELD_OUT if row.get("fold") == str(NEVER_HELD_OUT) else row.whole_number("fold")
     duration_s, license_ = row.seconds("duration_s"), row.get("license")
-    return Clip(row["path"], path, labels, subset, row.get("group"), fold, duration_s, license_)
+    return Clip(row["path"], path, labels, subset, row.get("group"), row.fold(), duration_s, license_)
 
 
 def _unknown_subset(name: str) -> str:

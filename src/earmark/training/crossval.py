@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from earmark.atomic import atomic_path, write_text_atomically
 from earmark.audio.picture import PictureSpec, band_statistics
 from earmark.bundle import Bundle, BundleSpec, write_bundle
 from earmark.data.folds import assign_folds, read_folds, write_folds
+from earmark.data.manifest import NEVER_HELD_OUT, Manifest
 from earmark.data.store import Store
 from earmark.errors import RunError
 from earmark.metrics import evaluate
@@ -51,6 +52,12 @@ class Run:
     def n_folds(self) -> int:
         """How many folds there are."""
         return int(self.folds.max()) + 1
+
+    @property
+    def judged(self) -> Manifest:
+        """The clips that a fold holds out, which are all but those that are only learned from."""
+        kept = zip(self.store.manifest.clips, self.folds, strict=True)
+        return replace(self.store.manifest, clips=tuple(clip for clip, fold in kept if fold != NEVER_HELD_OUT))
 
     def fold_folder(self, fold: int) -> Path:
         """Where one fold's files lie."""
@@ -178,7 +185,7 @@ def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: boo
 
 def _gather(run: Run) -> None:
     """Write what the folds say together: out-of-fold predictions, their metrics, and the bundle that averages them."""
-    manifest = run.store.manifest
+    manifest = run.judged
     parts = [Predictions.read(run.fold_folder(fold) / "predictions.csv") for fold in range(run.n_folds)]
     names = tuple(name for part in parts for name in part.fnames)
     joined = Predictions(names, manifest.vocabulary, np.concatenate([part.scores for part in parts]))
