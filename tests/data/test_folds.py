@@ -213,6 +213,26 @@ def test_a_validation_part_must_not_share_recordings_with_the_rest():
     )
 
 
+def unevenness(targets: np.ndarray, folds: np.ndarray, n_folds: int) -> float:
+    """Sum of squared differences between shares of clips and labels and an even share, label by label and by fold."""
+    total = 0.0
+    for column in [*targets.T, np.ones(len(targets))]:
+        shares = [column[folds == fold].sum() / column.sum() for fold in range(n_folds)]
+        total += sum((share - 1 / n_folds) ** 2 for share in shares)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_recording_would_make_folds_more_even_elsewhere(seed: int):
+    manifest = random_collection(grouped=True, seed=seed, n_clips=120)
+    folds, ties = assign_folds(manifest, 3, seed=seed), components([clip.group for clip in manifest.clips])
+    reached = unevenness(manifest.targets(), folds, 3)
+    for tied in range(ties.max() + 1):
+        for fold in range(3):
+            moved = np.where(ties == tied, fold, folds)
+            assert unevenness(manifest.targets(), moved, 3) >= reached - 1e-8
+
+
 def test_no_dealing_out_goes_below_the_floor():
     # of A's four clips three are one recording: however it is dealt, one of two folds has a quarter too many
     groups = ["a", "a", "a", "b", "c", "d"]

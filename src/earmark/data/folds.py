@@ -23,6 +23,9 @@ from earmark.errors import CollectionError, MissingExtraError
 
 DEFAULT_N_FOLDS = 5
 
+LEAST_GAIN = 1e-9
+"""In evenness, for which a set of clips is moved; smaller ones may be rounding."""
+
 
 @dataclass(frozen=True)
 class FoldReport:
@@ -295,7 +298,9 @@ def _stratified_folds(manifest: Manifest, n_folds: int, seed: int) -> np.ndarray
     else:
         label_counts = np.zeros((n_parts, targets.shape[1]), dtype=np.int64)
         np.add.at(label_counts, parts, targets)
-        fold_of_part = _greedy_folds(label_counts, np.bincount(parts), n_folds, np.random.default_rng(seed))
+        sizes = np.bincount(parts)
+        fold_of_part = _greedy_folds(label_counts, sizes, n_folds, np.random.default_rng(seed))
+        fold_of_part = _evened(label_counts, sizes, fold_of_part)
     folds = np.empty(len(manifest), dtype=np.int64)
     folds[order] = fold_of_part[parts]
     return folds
@@ -353,4 +358,43 @@ def _greedy_folds(
             folds[chosen], empty[fold], n_open = fold, False, n_open - 1
             lacking[fold] -= label_counts[chosen]
             lacking_clips[fold] -= sizes[chosen]
+    return folds
+
+
+def _evened(label_counts: np.ndarray, sizes: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Move sets of clips, large ones first, as long as that makes the folds more even; none is left empty.
+
+    Uneven is the sum, over folds, labels and the clips as a whole, of the squared difference between a fold's share and
+    1 / n_folds. A set of shares x that goes from fold a to fold b changes it by 2 x·(x + d_b - d_a), with d the
+    differences.
+
+    Parameters
+    ----------
+    label_counts, sizes
+        As for `_greedy_folds`.
+    folds
+        (n_sets,) int64, where they are.
+
+    Returns
+    -------
+    np.ndarray
+        (n_sets,) int64.
+    """
+    folds, counts = folds.copy(), np.column_stack([label_counts, sizes])
+    shares = counts / np.maximum(counts.sum(axis=0), 1)
+    n_sets = np.bincount(folds)
+    differences = np.stack([shares[folds == fold].sum(axis=0) for fold in range(len(n_sets))])
+    differences -= np.where(counts.any(axis=0), 1 / len(n_sets), 0)
+    moved = True
+    while moved:
+        moved = False
+        for chosen in np.argsort(-sizes, kind="stable"):
+            origin, share = folds[chosen], shares[chosen]
+            change = 2 * (differences @ share - differences[origin] @ share + share @ share)
+            change[origin] = 0.0
+            target = int(change.argmin())
+            if n_sets[origin] > 1 and change[target] < -LEAST_GAIN:
+                folds[chosen], moved = target, True
+                differences[[origin, target]] += np.stack([-share, share])
+                n_sets[[origin, target]] += [-1, 1]
     return folds
