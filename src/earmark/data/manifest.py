@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
@@ -157,7 +157,11 @@ class Manifest:
         """
         if name not in SUBSETS:
             raise CollectionError(_unknown_subset(name))
-        return replace(self, clips=tuple(clip for clip in self.clips if clip.subset == name))
+        return self.only(clip for clip in self.clips if clip.subset == name)
+
+    def only(self, clips: Iterable[Clip]) -> Manifest:
+        """Some of the clips, or such with other labels, with the same vocabulary; see the class for what is raised."""
+        return replace(self, clips=tuple(clips))
 
     def targets(self) -> np.ndarray:
         """Multi-hot targets, (n_clips, n_labels) float32: 1 where the clip has the label."""

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -57,7 +57,7 @@ class Run:
     def judged(self) -> Manifest:
         """The clips that a fold holds out, which are all but those that are only learned from."""
         kept = zip(self.store.manifest.clips, self.folds, strict=True)
-        return replace(self.store.manifest, clips=tuple(clip for clip, fold in kept if fold != NEVER_HELD_OUT))
+        return self.store.manifest.only(clip for clip, fold in kept if fold != NEVER_HELD_OUT)
 
     def fold_folder(self, fold: int) -> Path:
         """Where one fold's files lie."""

@@ -7,6 +7,8 @@ import click
 from earmark.cli.group import LazyGroup
 
 VERBS = {
+    "stats": "Count what a collection holds.",
+    "folds": "Divide a collection into folds, and say how even they are.",
     "synth": "Make a collection of synthesised sounds.",
 }
 """Each command of `earmark data` with its one line of help; its code is imported when it is called."""
