@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from earmark.audio.picture import band_statistics
-from earmark.data.folds import read_folds
+from earmark.data.folds import read_folds, write_folds
 from earmark.data.manifest import NEVER_HELD_OUT
 from earmark.data.store import Store
-from earmark.errors import RunError
+from earmark.errors import CollectionError, RunError
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions
 from earmark.tagging.tagger import load
@@ -149,6 +149,17 @@ def test_clips_that_no_fold_holds_out_are_learned_from_and_not_judged(
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["n_clips"] == len(judged) == 10
     again = open_run(tmp_path / "run", tiny_recipe, store, None, resume=True)
     np.testing.assert_array_equal(again.folds, given)
+
+
+def test_folds_may_come_from_a_table(tiny_store: Store, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    given = np.arange(len(tiny_store)) // 2 % 3
+    write_folds(tmp_path / "folds.csv", tiny_store.manifest.names, given)
+    run = open_run(tmp_path / "run", tiny_recipe, tiny_store, tmp_path / "folds.csv", resume=False)
+    np.testing.assert_array_equal(run.folds, given)
+    write_folds(tmp_path / "torn.csv", tiny_store.manifest.names, np.arange(len(tiny_store)) % 3)
+    with pytest.raises(CollectionError, match=r"clips '00.wav' \(fold 0\) and '01.wav' \(fold 1\) share a recording"):
+        open_run(tmp_path / "torn", tiny_recipe, tiny_store, tmp_path / "torn.csv", resume=False)
+    assert not (tmp_path / "torn").exists()
 
 
 def test_summary_names_folds_and_the_whole(finished: Path, tiny_store: Store) -> None:

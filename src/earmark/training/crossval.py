@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -68,7 +68,7 @@ class Run:
         return (self.fold_folder(fold) / "metrics.json").is_file()
 
 
-def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *, resume: bool) -> Run:
+def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | None, *, resume: bool) -> Run:
     """Start a run's folder, or take up one that was interrupted.
 
     Parameters
@@ -79,8 +79,9 @@ def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *,
         What is learned with; a run that is resumed must have the same one.
     store
         What is learned from.
-    n_folds
-        `None` for the collection's own folds, or five.
+    folds
+        How many; or a table `fname,fold` of them, as `earmark data folds` writes it; `None` for the collection's own,
+        or five.
     resume
         Whether a folder that is there already may be continued.
 
@@ -88,6 +89,8 @@ def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *,
     ------
     RunError
         When the folder is in use and `resume` is not set, or it belongs to another recipe.
+    CollectionError
+        When the clips cannot be divided so, or the table is not of these clips or tears a recording apart.
     """
     if (folder / "recipe.toml").exists():
         if not resume:
@@ -97,11 +100,19 @@ def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *,
         return Run(folder, recipe, store, read_folds(folder / "folds.csv", store.manifest.names))
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run; name a new folder")
-    folds = assign_folds(store.manifest, n_folds)
+    assigned = _assigned(store.manifest, folds)
     folder.mkdir(parents=True, exist_ok=True)
-    write_folds(folder / "folds.csv", store.manifest.names, folds)
+    write_folds(folder / "folds.csv", store.manifest.names, assigned)
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
-    return Run(folder, recipe, store, folds)
+    return Run(folder, recipe, store, assigned)
+
+
+def _assigned(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
+    if not isinstance(folds, Path):
+        return assign_folds(manifest, folds)
+    numbers = read_folds(folds, manifest.names)
+    given = zip(manifest.clips, numbers.tolist(), strict=True)
+    return assign_folds(manifest.only(replace(clip, fold=number) for clip, number in given))
 
 
 def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = True) -> None:
