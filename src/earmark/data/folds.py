@@ -18,7 +18,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from earmark.atomic import write_text_atomically
-from earmark.data.manifest import NEVER_HELD_OUT, Clip, Manifest, format_csv, read_rows
+from earmark.data.manifest import NEVER_HELD_OUT, Clip, Manifest, row_fold
+from earmark.data.rows import format_csv, read_rows
 from earmark.errors import CollectionError, MissingExtraError
 
 DEFAULT_N_FOLDS = 5
@@ -230,7 +231,7 @@ def read_folds(path: Path | str, names: Sequence[str]) -> np.ndarray:
     path = Path(path)
     fold_of = {}
     for row in read_rows(path, ("fname", "fold"), unique="fname"):
-        fold_of[row["fname"]] = row.fold()
+        fold_of[row["fname"]] = row_fold(row)
         if fold_of[row["fname"]] is None:
             raise row.error("fold is empty; expected a whole number from 0")
     remedy = "these folds belong to another collection, or it changed since"

@@ -54,7 +54,7 @@ def test_esc50_has_official_folds_and_labels_in_the_order_of_targets(esc50_folde
             '7,"dog,cat"',
             "esc50.csv line 2: category 'dog,cat' is not one name; expected a name without commas",
         ),
-        ("wav,1,7", "wav,1,8", "esc50.csv line 3: category 'dog' has target 7, but had 8 above"),
+        ("wav,1,7", "wav,1,8", "esc50.csv line 3: category 'dog' has target 7, but had 8 above; expected one number"),
         ("40,cat", "40,dgo", "esc50.csv line 6: target 40 is 'cat', but was 'dgo' above; expected one name"),
         (
             "1-100-B-7.wav",
@@ -231,22 +231,29 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path):
 
 def test_a_folder_of_no_known_layout_is_refused(tmp_path: Path):
     assert error_of(tmp_path) == (
-        f"{tmp_path}: no layout recognised; looked for meta/esc50.csv (esc50); train_curated.csv (fsdkaggle2019); "
-        "clips.csv, or a .csv given itself (table); "
+        f"{tmp_path}: no layout recognised; looked for meta/esc50.csv (esc50); "
+        "metadata/UrbanSound8K.csv (urbansound8k); "
+        "train_curated.csv or FSDKaggle2019.meta/train_curated_post_competition.csv (fsdkaggle2019); "
+        "train.csv beside audio_train/ or FSDKaggle2018.meta/train_post_competition.csv (fsdkaggle2018); "
+        "FSD50K.ground_truth/dev.csv or labels/dev.csv (fsd50k); "
+        "clips.csv (or .tsv, .jsonl, .ndjson, .parquet), or such a table given itself (table); "
+        "two folders or more with recordings, one a label (folders); "
         "to describe recordings of your own, write a clips.csv with the columns path,labels"
     )
 
 
 def test_an_unknown_layout_is_refused(esc50_folder: Path):
     assert error_of(esc50_folder, "esc-50") == (
-        "layout 'esc-50' is not known; expected 'esc50', 'fsdkaggle2019', 'table'; did you mean 'esc50'?"
+        "layout 'esc-50' is not known; expected 'esc50', 'urbansound8k', 'fsdkaggle2019', 'fsdkaggle2018', 'fsd50k', "
+        "'table', 'folders'; did you mean 'esc50'?"
     )
 
 
 def test_a_layout_that_does_not_fit_is_refused(esc50_folder: Path):
     assert error_of(esc50_folder, "fsdkaggle2019") == (
-        f"{esc50_folder}: is not of the layout 'fsdkaggle2019', there is no train_curated.csv; "
-        "check the path, or leave the layout out to have it detected"
+        f"{esc50_folder}: is not of the layout 'fsdkaggle2019', there is no train_curated.csv or "
+        "FSDKaggle2019.meta/train_curated_post_competition.csv; check the path, or leave the layout out to have it "
+        "detected"
     )
 
 
@@ -254,7 +261,7 @@ def test_of_two_layouts_that_fit_one_must_be_named(esc50_folder: Path):
     (esc50_folder / "clips.csv").write_text("path,labels\naudio/1-100-A-7.wav,hound\n")
     assert error_of(esc50_folder) == (
         f"{esc50_folder}: more than one layout fits, found meta/esc50.csv (esc50) and "
-        "clips.csv, or a .csv given itself (table); name the layout to use"
+        "clips.csv (or .tsv, .jsonl, .ndjson, .parquet), or such a table given itself (table); name the layout to use"
     )
     assert read_collection(esc50_folder, layout="table").vocabulary.names == ("hound",)
     assert read_collection(esc50_folder, layout="esc50").layout == "esc50"
@@ -262,7 +269,7 @@ def test_of_two_layouts_that_fit_one_must_be_named(esc50_folder: Path):
 
 def test_a_new_layout_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, esc50_folder: Path):
     (tmp_path / "mine.txt").touch()
-    own = Layout("mine.txt", lambda folder: (folder / "mine.txt").exists(), lambda _: known)
+    own = Layout("mine.txt", lambda folder: (folder / "mine.txt").exists(), lambda *_: known)
     known = read_collection(esc50_folder)
     monkeypatch.setitem(LAYOUTS, "mine", own)
     assert read_collection(tmp_path) is known
