@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -70,6 +70,8 @@ class Unpacking:
         It must be new: nothing in it may be a link that leads out of it.
     limits
         See `Limits`.
+    on_bytes
+        Called with the number of bytes that were written.
 
     Attributes
     ----------
@@ -79,10 +81,11 @@ class Unpacking:
 
     folder: Path
     limits: Limits = field(default_factory=Limits)
-    written: dict[str, int] = field(default_factory=dict)
-    _spelled: dict[str, str] = field(default_factory=dict)
-    _total_size: int = 0
-    _n_entries: int = 0
+    on_bytes: Callable[[int], object] = lambda n_bytes: None
+    written: dict[str, int] = field(default_factory=dict, init=False)
+    _spelled: dict[str, str] = field(default_factory=dict, init=False)
+    _total_size: int = field(default=0, init=False)
+    _n_entries: int = field(default=0, init=False)
 
     def claim(self, archive: str, name: str, size: int, *, is_folder: bool, strip: str = "") -> Path | None:
         """Check an entry's name and size, and give the path that it goes to.
@@ -170,6 +173,7 @@ class Unpacking:
                 if written > size:
                     break
                 file.write(chunk)
+                self.on_bytes(len(chunk))
         if written != size:
             more = "more than " if written > size else ""
             raise ArchiveError(

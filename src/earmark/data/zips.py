@@ -36,6 +36,8 @@ LARGEST_DIRECTORY = 256 * MEBIBYTE
 
 ENCRYPTED, STRONGLY_ENCRYPTED, UTF8 = 1 << 0, 1 << 6, 1 << 11
 STORED, DEFLATED = 0, 8
+ZIP64, UNICODE_PATH = 0x0001, 0x7075
+"""Kinds of extra fields."""
 UNIX_LIKE = (3, 19)
 """Systems whose upper half of the external attributes is a file mode: Unix, Darwin."""
 
@@ -246,11 +248,12 @@ class ZipReader:
         after = position + n_name + n_extra + n_comment
         if after > len(directory):
             raise self._damaged("its directory ends within an entry")
-        name = bytes(directory[position : position + n_name]).decode("utf-8" if flags & UTF8 else "cp437", "replace")
         extra = bytes(directory[position + n_name : position + n_name + n_extra])
+        unix = made_by >> 8 in UNIX_LIKE
+        name = _name(bytes(directory[position : position + n_name]), bool(flags & UTF8), unix, extra)
         wide = {"size": size, "packed_size": packed_size, "offset": offset, "piece": piece}
         size, packed_size, offset, piece = self._widen(name, wide, extra)
-        mode = attr >> 16 if made_by >> 8 in UNIX_LIKE else 0
+        mode = attr >> 16 if unix else 0
         where = self._absolute(piece, offset, f"entry {name!r}")
         return ZipEntry(name, flags, method, crc, mode, packed_size, size, where), after
 
@@ -259,7 +262,7 @@ class ZipReader:
         full = {"piece": FULL16}
         missing = [key for key, value in fields.items() if value == full.get(key, FULL32)]
         if missing:
-            content = _extra_field(extra, 1)
+            content = _extra_field(extra, ZIP64)
             layout = struct.Struct("<" + "".join("L" if key == "piece" else "Q" for key in missing))
             if content is None or len(content) < layout.size:
                 raise self._damaged(f"entry {name!r} has no ZIP64 sizes where it should")
@@ -311,6 +314,17 @@ def _rfind_end(tail: bytes) -> int:
             return at
         at = tail.rfind(b"PK\5\6", 0, at)
     return -1
+
+
+def _name(raw: bytes, flagged: bool, unix: bool, extra: bytes) -> str:
+    """An entry's name: UTF-8 if a flag says so, Info-ZIP's field has it so (4.6.9), or Unix wrote it; else DOS's."""
+    field = _extra_field(extra, UNICODE_PATH)
+    if field and len(field) > 5 and field[:5] == struct.pack("<BL", 1, zlib.crc32(raw)):
+        raw, flagged = field[5:], True
+    try:
+        return raw.decode("utf-8" if flagged or unix else "cp437")
+    except UnicodeDecodeError:
+        return raw.decode("cp437")
 
 
 def _extra_field(extra: bytes, wanted: int) -> bytes | None:

@@ -8,6 +8,7 @@ from earmark.cli.group import LazyGroup
 
 VERBS = {
     "synth": "Make a collection of synthesised sounds.",
+    "fetch": "Download public collections and weights by name, verified.",
 }
 """Each command of `earmark data` with its one line of help; its code is imported when it is called."""
 
