@@ -159,7 +159,7 @@ class ResumingDownloader:
                 try:
                     if self._attempt(session, url):
                         return
-                    passing = _PassingError(f"the line broke after {self.there:,} bytes")
+                    passing = _PassingError(_in_words(None, self.there))
                 except _PassingError as error:
                     passing = error
                 failures = 0 if self.there > furthest else failures + 1
@@ -206,6 +206,7 @@ class ResumingDownloader:
     def _attempt(self, session: requests.Session, url: str) -> bool:
         """Ask once for what is missing; whether it came to the end."""
         import requests
+        import urllib3
 
         there, note = self.there, self._read_note(url)
         headers = {"Accept-Encoding": "identity"}
@@ -220,7 +221,9 @@ class ResumingDownloader:
                 if not self._prepare(response, url, there, note):
                     return False
                 return self._take(response, self._read_note(url).total)
-        except (requests.Timeout, requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        except urllib3.exceptions.HTTPError as error:  # while the content is read
+            raise _PassingError(_in_words(error, self.there)) from error
+        except (requests.Timeout, requests.ConnectionError) as error:
             if isinstance(error, requests.exceptions.SSLError):
                 raise FetchError(f"{url}: the server's certificate is refused: {error}") from error
             raise _PassingError(_in_words(error)) from error
@@ -266,7 +269,7 @@ class ResumingDownloader:
         limit = self.size or total
         with self.part.open("ab") as file:
             position = file.tell()
-            for chunk in response.iter_content(CHUNK_SIZE):
+            for chunk in _chunks(response):
                 position += len(chunk)
                 if limit is not None and position > limit:
                     raise WrongContentError(f"the server gave more than {limit:,} bytes")
@@ -274,6 +277,16 @@ class ResumingDownloader:
                 file.flush()
                 self.on_bytes(len(chunk))
         return limit is None or position == limit
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """The content as it comes: what `iter_content` has gathered when the line breaks is lost, here nothing is."""
+    read = getattr(response.raw, "read1", None)
+    if read is None:  # urllib3 1, which does not gather
+        yield from response.iter_content(CHUNK_SIZE)
+        return
+    while chunk := read(CHUNK_SIZE, decode_content=True):
+        yield chunk
 
 
 def check_scheme(url: str, where: str) -> None:
@@ -334,13 +347,15 @@ def _extent(response: requests.Response) -> tuple[int, int | None]:
     return 0, int(length) if length and length.isdecimal() else None
 
 
-def _in_words(error: Exception) -> str:
-    """The innermost cause of a failed request, without the objects that requests prints."""
+def _in_words(error: Exception | None, there: int | None = None) -> str:
+    """What went wrong: silence, an end too early, or the innermost cause, without the objects that requests prints."""
     if "timed out" in str(error).lower():
         return "the server says nothing"
+    if there is not None or error is None:
+        return f"the line broke after {there or 0:,} bytes"
     cause: BaseException = error
-    while cause.__cause__ or cause.__context__:
-        cause = cause.__cause__ or cause.__context__ or cause
+    while inner := cause.__cause__ or cause.__context__:
+        cause = inner
     return f"the line broke ({cause})"
 
 
