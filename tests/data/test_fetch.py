@@ -501,6 +501,19 @@ def test_zenodo_does_not_answer(tiny: Entry, server: Loopback, tmp_path: Path) -
     assert said[1].startswith(f"{tiny.files[0].name}: no checksum is known to verify it by; it has sha256:")
 
 
+def test_both_forms_of_zenodos_descriptions(server: Loopback) -> None:
+    digits = "0123456789abcdef" * 2
+    server.files["api"] = json.dumps(
+        {
+            "files": [
+                {"key": "a.zip", "size": 5, "checksum": f"md5:{digits}", "links": {"self": "https://z.example"}},
+                {"filename": "b.zip", "filesize": 6, "checksum": digits, "id": "1"},
+            ]
+        }
+    ).encode()
+    assert read_record(server.url("api"), HURRIED) == {"a.zip": (5, f"md5:{digits}"), "b.zip": (6, f"md5:{digits}")}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

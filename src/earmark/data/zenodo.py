@@ -16,9 +16,22 @@ LARGEST_DESCRIPTION = 8 << 20
 
 
 class _PublishedFile(msgspec.Struct):
-    key: str
-    size: int
+    """One file, in either of the two forms that Zenodo's API has had: ``key, size`` or ``filename, filesize``."""
+
     checksum: str
+    key: str = ""
+    filename: str = ""
+    size: int = 0
+    filesize: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.key or self.filename
+
+    @property
+    def known_hash(self) -> str:
+        """With the algorithm, which the second form leaves out."""
+        return self.checksum if ":" in self.checksum else f"md5:{self.checksum}"
 
 
 class _ZenodoRecord(msgspec.Struct):
@@ -52,12 +65,12 @@ def read_record(url: str, patience: Patience) -> dict[str, tuple[int, str]]:
     try:
         files = msgspec.json.decode(text, type=_ZenodoRecord).files
         for one in files:
-            check_checksum(one.checksum, one.key)
+            check_checksum(one.known_hash, one.name)
     except (msgspec.DecodeError, CatalogError) as error:
         raise FetchError(
             f"{url}: is not the description of a Zenodo record: {error}; give copies with --mirror"
         ) from error
-    return {one.key: (one.size, one.checksum) for one in files}
+    return {one.name: (one.size or one.filesize, one.known_hash) for one in files}
 
 
 def complete(file: RemoteFile, published: dict[str, tuple[int, str]], record: str) -> RemoteFile:
