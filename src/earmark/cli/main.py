@@ -8,7 +8,15 @@ import click
 
 from earmark import __version__
 from earmark.cli.group import LazyGroup
-from earmark.errors import AudioError, CollectionError, EarmarkError, LabelError, PredictionsError
+from earmark.errors import (
+    ArchiveError,
+    AudioError,
+    CollectionError,
+    EarmarkError,
+    FetchError,
+    LabelError,
+    PredictionsError,
+)
 
 VERBS = {
     "tag": "Name what is heard in recordings.",
@@ -21,7 +29,7 @@ VERBS = {
 }
 """Each command with its one line of help; its code is imported when it is called."""
 
-INPUT_ERRORS = (AudioError, CollectionError, LabelError, PredictionsError)
+INPUT_ERRORS = (ArchiveError, AudioError, CollectionError, FetchError, LabelError, PredictionsError)
 """Errors of what was read, exit status 1; all others are of the call itself, exit status 2."""
 
 

@@ -10,6 +10,7 @@ VERBS = {
     "stats": "Count what a collection holds.",
     "folds": "Divide a collection into folds, and say how even they are.",
     "synth": "Make a collection of synthesised sounds.",
+    "fetch": "Download public collections and weights by name, verified.",
 }
 """Each command of `earmark data` with its one line of help; its code is imported when it is called."""
 
