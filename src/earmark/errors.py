@@ -46,6 +46,18 @@ class RunError(EarmarkError):
     """A run folder is incomplete, or does not belong to what is asked of it."""
 
 
+class CatalogError(EarmarkError):
+    """A name is not in the catalog of what can be fetched, or the catalog is malformed."""
+
+
+class FetchError(EarmarkError):
+    """A file cannot be downloaded, or is not what was published under its name."""
+
+
+class ArchiveError(EarmarkError):
+    """An archive is damaged, or holds what no archive should: a path out of its folder, a link, a bomb."""
+
+
 class MissingExtraError(EarmarkError):
     """A feature needs libraries that are not installed."""
 

@@ -64,6 +64,23 @@ def test_one_fold_alone(collection: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "fold-0").exists()
 
 
+def test_folds_may_come_from_a_table(collection: Path, tmp_path: Path) -> None:
+    rows = [f"ton {i}.wav,{i % 4 // 2}" for i in range(12)]
+    (tmp_path / "folds.csv").write_text("\n".join(["fname,fold", *rows]) + "\n")
+    result = run(collection, "-o", tmp_path / "run", "--folds", tmp_path / "folds.csv", "--fold", "1")
+    assert result.exit_code == 0
+    assert (tmp_path / "run" / "folds.csv").read_text().splitlines()[1:] == rows
+
+
+@pytest.mark.parametrize("number", ["1", "0", "-3"])
+def test_a_number_that_makes_no_folds(number: str, collection: Path, tmp_path: Path) -> None:
+    result = run(collection, "-o", tmp_path / "run", "--folds", number)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: Invalid value for '--folds': {number} leaves nothing to hold out; expected 2 or more, or a table"
+    )
+
+
 def test_every_bad_recording_is_named(collection: Path, tmp_path: Path) -> None:
     (collection / "ton 3.wav").write_bytes(b"")
     (collection / "ton 5.wav").unlink()

@@ -20,7 +20,7 @@ from earmark.data.manifest import Manifest
 from earmark.errors import CollectionError, StoreError
 from earmark.labels import Vocabulary
 
-from .packing import RATE, error_of, noise_of, packed
+from .storing import RATE, error_of, noise_of, packed
 
 N_CLIPS = 8
 

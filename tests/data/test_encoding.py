@@ -14,7 +14,7 @@ from earmark.data.encoding import FULL_SCALE, VALUES_PER_BLOCK, Encoding
 from earmark.data.spectrograms import front_end_of, largest_error_db, log_mel_encoding
 from earmark.errors import CollectionError
 
-from .packing import WAVEFORM, error_of
+from .storing import WAVEFORM, error_of
 
 SPEC = PictureSpec(log_mel=LogMelSpec(n_mels=12), trim_top_db=40.0, channels="colour", mean=-3.0)
 

@@ -16,7 +16,7 @@ from earmark.data.intake import Tape, read_whole, take_in
 from earmark.data.spectrograms import log_mel_encoding
 from earmark.errors import AudioError
 
-from .packing import RATE, WAVEFORM
+from .storing import RATE, WAVEFORM
 
 
 def log_mel(dtype: str, **options: float) -> Encoding:

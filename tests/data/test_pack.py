@@ -31,7 +31,7 @@ from earmark.data.store import open_store
 from earmark.errors import CollectionError, StoreError
 from earmark.labels import Vocabulary
 
-from .packing import FILES, RATE, VOCABULARY, WAVEFORM, content, error_of, noise_of, packed, put
+from .storing import FILES, RATE, VOCABULARY, WAVEFORM, content, error_of, noise_of, packed, put
 
 LOG_MEL = log_mel_encoding(PictureSpec(log_mel=LogMelSpec(sample_rate=RATE, n_fft=256, n_mels=12, fmax=4000)), "uint8")
 N_CLIPS = 24

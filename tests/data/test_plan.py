@@ -20,7 +20,7 @@ from earmark.data.spectrograms import log_mel_encoding
 from earmark.errors import StoreError
 from earmark.labels import Vocabulary
 
-from .packing import RATE, VOCABULARY, WAVEFORM, error_of, manifest_of, noise_of, packed
+from .storing import RATE, VOCABULARY, WAVEFORM, error_of, manifest_of, noise_of, packed
 
 SPEC = PictureSpec(log_mel=LogMelSpec(sample_rate=RATE, n_fft=256, hop_length=100, n_mels=12, fmax=4000))
 

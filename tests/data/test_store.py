@@ -21,7 +21,7 @@ from earmark.data.spectrograms import largest_error_db, log_mel_encoding
 from earmark.data.store import is_store, open_store
 from earmark.errors import CollectionError
 
-from .packing import FILES, RATE, VOCABULARY, error_of, manifest_of, packed
+from .storing import FILES, RATE, VOCABULARY, error_of, manifest_of, packed
 
 PICTURE = PictureSpec(log_mel=LogMelSpec(sample_rate=RATE, n_fft=256, hop_length=100, n_mels=12, fmax=4000))
 

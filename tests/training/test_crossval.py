@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 import torch
 
 from earmark.audio.picture import band_statistics
-from earmark.data.folds import read_folds
-from earmark.data.manifest import Manifest
+from earmark.data.folds import read_folds, write_folds
+from earmark.data.manifest import NEVER_HELD_OUT, Manifest
 from earmark.data.pack import pack
 from earmark.data.spectrograms import log_mel_encoding
 from earmark.data.store import Store, open_store
-from earmark.errors import RecipeError, RunError
+from earmark.errors import CollectionError, RecipeError, RunError
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions
 from earmark.tagging.tagger import load
@@ -180,6 +181,32 @@ def test_network_can_be_read_back(finished: Path) -> None:
     network = load_network(finished / "fold-0")
     assert not network.training
     assert network.state_dict()["fc.bias"].shape == (3,)
+
+
+def test_clips_that_no_fold_holds_out_are_learned_from_and_not_judged(
+    tiny_store: Store, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    given = [0 if number % 6 < 2 else NEVER_HELD_OUT for number in range(len(tiny_store))]
+    clips = tuple(replace(clip, fold=fold) for clip, fold in zip(tiny_store.manifest.clips, given, strict=True))
+    store = replace(tiny_store, manifest=replace(tiny_store.manifest, clips=clips))
+    run = open_run(tmp_path / "run", tiny_recipe, store, None, resume=False)
+    cross_validate(run, progress=False)
+    judged = tuple(clip.name for clip in clips if clip.fold == 0)
+    assert Predictions.read(tmp_path / "run" / "predictions.csv").fnames == judged
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["n_clips"] == len(judged) == 10
+    again = open_run(tmp_path / "run", tiny_recipe, store, None, resume=True)
+    np.testing.assert_array_equal(again.folds, given)
+
+
+def test_folds_may_come_from_a_table(tiny_store: Store, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    given = np.arange(len(tiny_store)) // 2 % 3
+    write_folds(tmp_path / "folds.csv", tiny_store.manifest.names, given)
+    run = open_run(tmp_path / "run", tiny_recipe, tiny_store, tmp_path / "folds.csv", resume=False)
+    np.testing.assert_array_equal(run.folds, given)
+    write_folds(tmp_path / "torn.csv", tiny_store.manifest.names, np.arange(len(tiny_store)) % 3)
+    with pytest.raises(CollectionError, match=r"clips '00.wav' \(fold 0\) and '01.wav' \(fold 1\) share a recording"):
+        open_run(tmp_path / "torn", tiny_recipe, tiny_store, tmp_path / "torn.csv", resume=False)
+    assert not (tmp_path / "torn").exists()
 
 
 def test_summary_names_folds_and_the_whole(finished: Path, tiny_store: Store) -> None:

@@ -70,6 +70,8 @@ class PyavSource:
             self._first = list(islice(self._frames, 1))
             self._opened = opened.pop_all()
         self.sample_rate = self._first[0].sample_rate if self._first else stream.rate
+        self.n_channels = self._first[0].layout.nb_channels if self._first else stream.channels
+        self.format_name = container.format.name.split(",")[0]
         self.duration_s = _stated_duration_s(container, stream)
         # of several streams, another may be the longer one
         states_own = container.format.name.startswith("mov") or len(container.streams) == 1

@@ -15,7 +15,7 @@ from earmark.data.layouts.table import parse_columns
 from earmark.data.manifest import Manifest
 from earmark.data.problem import Problem
 from earmark.data.selection import read_corrections, read_exclusions, select
-from earmark.errors import CollectionError, did_you_mean
+from earmark.errors import CollectionError
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,6 @@ def _say(line: str) -> None:
     click.echo(f"earmark: {line}", err=True)
 
 
-def _layout(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
-    if name is not None and name not in LAYOUTS:
-        known = ", ".join(f"'{layout}'" for layout in LAYOUTS)
-        raise click.BadParameter(
-            f"'{name}' is not known; expected {known}{did_you_mean(name, LAYOUTS)}", context, parameter
-        )
-    return name
-
-
 def _columns(context: click.Context, parameter: click.Parameter, text: str | None) -> dict[str, str] | None:
     try:
         return None if text is None else parse_columns(text)
@@ -188,9 +179,7 @@ def _separator(context: click.Context, parameter: click.Parameter, text: str) ->
 _PATH = click.Path(path_type=Path)
 
 _OPTIONS = (
-    click.option(
-        "--layout", metavar="NAME", callback=_layout, help=f"How DATA lies: {', '.join(LAYOUTS)}.  [default: found out]"
-    ),
+    click.option("--layout", metavar="NAME", help=f"How DATA lies: {', '.join(LAYOUTS)}.  [default: found out]"),
     click.option(
         "--columns",
         metavar="OURS=THEIRS,…",

@@ -26,8 +26,9 @@ def predict(model: str, data: Path, output: Path, workers: int | None, how: Coll
     that cannot be read is named, gets 0 for every label, and makes the exit status 1.
 
     \b
-    Example:
+    Examples:
       earmark predict run/ FSDKaggle2019/ -o submission.csv
+      earmark predict run/ birds.csv --columns path=file,labels=species -o scores.csv
     """
     tagger = load(model, n_threads=1)
     manifest = how.read(data)

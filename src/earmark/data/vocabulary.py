@@ -37,20 +37,20 @@ def read_vocabulary(path: Path | str) -> Vocabulary:
     rows = list(records(path))
     if not rows:
         raise CollectionError(f"{path.name}: is empty; expected a label a row, or rows of index,label")
-    width = len(rows[0][1])
     header = [cell.strip().lower() for cell in rows[0][1]]
-    named = next((header.index(name) for name in LABEL_COLUMNS if name in header), None)
-    if named is not None:
-        rows = rows[1:]
-    place = named if named is not None else min(1, width - 1)
-    numbered = "index" in header if named is not None else width > 1
-    number_place = header.index("index") if named is not None and numbered else 0
+    place = next((header.index(name) for name in LABEL_COLUMNS if name in header), None)
+    if place is not None:
+        rows, number_place = rows[1:], header.index("index") if "index" in header else None
+    else:
+        place, number_place = (1, 0) if len(header) > 1 else (0, None)
+    if not rows:
+        raise CollectionError(f"{path.name}: has a header but no labels; expected a label a row")
     for line, cells in rows:
-        if len(cells) != width:
+        if len(cells) != len(header):
             raise CollectionError(
-                f"{path.name} line {line}: {len(cells)} cells; expected {width}, as above; labels hold no commas"
+                f"{path.name} line {line}: {len(cells)} cells; expected {len(header)}, as above; labels hold no commas"
             )
-    if numbered:
+    if number_place is not None:
         _check_numbers(path, [(line, cells[number_place]) for line, cells in rows])
     try:
         return Vocabulary(cells[place] for _, cells in rows)
@@ -60,7 +60,7 @@ def read_vocabulary(path: Path | str) -> Vocabulary:
 
 def _check_numbers(path: Path, numbers: list[tuple[int, str]]) -> None:
     """Positions count from 0 or from 1, in the order of the rows."""
-    first = 1 if numbers and numbers[0][1].strip() == "1" else 0
+    first = 1 if numbers[0][1].strip() == "1" else 0
     for expected, (line, text) in enumerate(numbers, start=first):
         if text.strip() != str(expected):
             raise CollectionError(

@@ -7,8 +7,11 @@ import click
 from earmark.cli.group import LazyGroup
 
 VERBS = {
+    "stats": "Count what a collection holds.",
+    "folds": "Divide a collection into folds, and say how even they are.",
     "pack": "Decode a collection once, into a store to train from.",
     "synth": "Make a collection of synthesised sounds.",
+    "fetch": "Download public collections and weights by name, verified.",
 }
 """Each command of `earmark data` with its one line of help; its code is imported when it is called."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -106,7 +105,7 @@ def _encoding(
 
 
 def _of_subsets(manifest: Manifest, subsets: tuple[str, ...], data: Path) -> Manifest:
-    chosen = replace(manifest, clips=tuple(clip for clip in manifest.clips if clip.subset in subsets))
+    chosen = manifest.only(clip for clip in manifest.clips if clip.subset in subsets)
     if not len(chosen):
         there = ", ".join(subset for subset in SUBSETS if len(manifest.subset(subset))) or "nothing"
         raise CollectionError(

@@ -19,7 +19,9 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parq
 """A folder with such a file says its labels there, so that its folders are no labels."""
 
 NO_LABEL = re.compile(
-    r"(fold|split|part)[-_ ]?\d+|(.*[._-])?audio([._-].*)?|val|valid|validation|dev|clips|wavs?", re.I
+    r"(fold|split|part)[-_ ]?\d+|train_(curated|noisy)|val|valid|validation|dev|clips|wavs?"
+    r"|(.*\.)?(audio|(dev|eval|train|test)_audio|audio_(dev|eval|train|test).*)",
+    re.IGNORECASE,
 )
 """Names that folders of recordings have in published collections, where they are neither labels nor subsets."""
 
