@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from earmark.cli.data import VERBS, data
+from earmark.data.encoding import Encoding
 from earmark.data.folds import read_folds
 from earmark.data.layouts import read_collection
+from earmark.data.pack import pack
 from earmark.data.synth import write_collection
 
 Run = Callable[..., tuple[int, str, str]]
@@ -159,3 +161,40 @@ def test_folds_of_real_recordings_tear_none_apart(run_earmark: Run, real_data: P
     assert {len(folds) for folds in folds_of_source.values()} == {1}
     assert len(folds_of_source) == 500
     assert "largest deviation of a label's share from 1/5: 0.4735" in out
+
+
+@pytest.fixture(scope="module")
+def store(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small collection, packed."""
+    folder = tmp_path_factory.mktemp("packed") / "store"
+    pack(read_collection(sounds), folder, Encoding.waveform(16_000), progress=False)
+    return folder
+
+
+def test_a_packed_store_can_be_divided_too(run_earmark: Run, sounds: Path, store: Path) -> None:
+    assert run_earmark("data", "folds", store)[:2] == run_earmark("data", "folds", sounds)[:2]
+
+
+@pytest.mark.parametrize("call", [("data", "stats"), ("data", "check"), ("predict",)])
+def test_a_packed_store_is_not_taken_for_a_table(
+    run_earmark: Run, store: Path, tiny_bundle: Path, tmp_path: Path, call: tuple[str, ...]
+) -> None:
+    arguments = (tiny_bundle, store, "-o", tmp_path / "a.csv") if call == ("predict",) else (store,)
+    status, out, err = run_earmark(*call, *arguments)
+    assert (status, out) == (1, "")
+    assert err == (
+        f"earmark: {store}: is a packed store, which 'earmark train' and 'earmark data folds' take; expected the "
+        "collection that it was made from\n"
+    )
+
+
+def test_stats_name_some_of_many_damaged_files(run_earmark: Run, sounds: Path, tmp_path: Path) -> None:
+    shutil.copytree(sounds, tmp_path / "damaged")
+    for broken in (tmp_path / "damaged" / "train_curated").iterdir():
+        broken.unlink()
+    status, _, err = run_earmark("data", "stats", tmp_path / "damaged")
+    assert status == 1
+    assert err.count("no such file") == 10
+    assert err.endswith(
+        "earmark: 24 of 31 clips could not be read, 14 of them not named here; 'earmark data check --quick' names all\n"
+    )

@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from earmark.cli.collection import CollectionOptions, collection_options
 from earmark.data.folds import FoldReport, assign_folds, fold_report, write_folds
+from earmark.data.store import is_store, open_store
 from earmark.labels import Vocabulary
 
 
@@ -24,7 +25,7 @@ from earmark.labels import Vocabulary
 def folds(
     data: Path, output: Path | None, n_folds: int | None, seed: int, format_: str, how: CollectionOptions
 ) -> None:
-    """Divide the curated clips of DATA into folds, and say how even they are.
+    """Divide the curated clips of DATA, a collection or a packed store, into folds, and say how even they are.
 
     The collection's own folds are taken where it has them. All clips of one recording stay in one fold, and a clip
     mixed of two ties both together, so a label can be as uneven as its largest set of such clips ("no less than").
@@ -35,7 +36,8 @@ def folds(
       earmark data folds FSDKaggle2019/
       earmark data folds recordings/ --folds 4 --seed 1 -o folds.csv
     """
-    curated = how.read(data).subset("curated")
+    manifest = how.select(open_store(data).manifest) if is_store(data) else how.read(data)
+    curated = manifest.subset("curated")
     assigned = assign_folds(curated, n_folds, seed=seed)
     report = fold_report(curated.targets(), assigned, [clip.group for clip in curated.clips])
     if output:

@@ -15,7 +15,7 @@ from earmark.cli.collection import CollectionOptions, collection_options
 from earmark.data.manifest import SUBSETS
 from earmark.data.stats import Share, Statistics, pairs_together, statistics
 
-N_PAIRS_SHOWN = 15
+N_PAIRS_SHOWN, N_ERRORS_SHOWN = 15, 10
 
 
 @click.command()
@@ -54,10 +54,12 @@ def stats(
 
         write_picture(found, picture)
     click.echo(json.dumps(as_json(found), indent=1, ensure_ascii=False) if format_ == "json" else as_table(found))
-    for error in found.unreadable:
-        click.echo(f"earmark: {error}", err=True)
     if found.unreadable:
-        click.echo(f"earmark: {len(found.unreadable)} of {len(manifest)} clips could not be read", err=True)
+        for error in found.unreadable[:N_ERRORS_SHOWN]:
+            click.echo(f"earmark: {error}", err=True)
+        more = len(found.unreadable) - N_ERRORS_SHOWN
+        unnamed = f", {more} of them not named here; 'earmark data check --quick' names all" if more > 0 else ""
+        click.echo(f"earmark: {len(found.unreadable)} of {len(manifest)} clips could not be read{unnamed}", err=True)
         sys.exit(1)
 
 
