@@ -24,7 +24,7 @@ VERBS = {
     "predict": "Score every clip of a collection for every label.",
     "evaluate": "Judge a table of scores by known labels.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",
-    "data": "Collections of recordings: fetch, check, count, divide, pack, make.",
+    "data": "Collections: fetch, check, count, divide, pack.",
     "demo": "The whole way on synthesised sounds, in minutes.",
 }
 """Each command with its one line of help; its code is imported when it is called."""

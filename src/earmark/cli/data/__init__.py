@@ -8,7 +8,7 @@ from earmark.cli.group import LazyGroup
 
 VERBS = {
     "fetch": "Download public collections and weights by name, verified.",
-    "check": "Find what is wrong: files, labels, folds, and sounds that stand there twice.",
+    "check": "Find what is wrong with a collection.",
     "stats": "Count what a collection holds.",
     "folds": "Divide a collection into folds, and say how even they are.",
     "pack": "Decode a collection once, into a store to train from.",
