@@ -50,6 +50,29 @@ def test_items_are_taken_as_places_become_free(pool: ThreadPoolExecutor) -> None
     results.close()  # type: ignore[attr-defined]
 
 
+def test_weights_are_what_may_be_in_flight(pool: ThreadPoolExecutor) -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in (3, 4, 2, 50, 1, 1):
+            taken.append(item)
+            yield item
+
+    results = map_in_order(pool, str, items(), ahead=10, weigh=float)
+    assert next(results) == "3"
+    assert taken == [3, 4, 2, 50]  # 50 waits until it is alone
+    assert list(results) == ["4", "2", "50", "1", "1"]
+
+
+def test_what_is_no_longer_wanted_is_not_begun() -> None:
+    begun: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        results = map_in_order(pool, lambda item: (time.sleep(0.01), begun.append(item)), range(100), ahead=50)
+        next(results)
+        results.close()  # type: ignore[attr-defined]
+    assert len(begun) < 10
+
+
 def test_calls_run_at_the_same_time(pool: ThreadPoolExecutor) -> None:
     together = threading.Barrier(4, timeout=5)
     list(map_in_order(pool, lambda _: together.wait(), range(4), ahead=4))

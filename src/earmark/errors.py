@@ -22,6 +22,10 @@ class CollectionError(EarmarkError):
     """A collection of recordings, or one of its tables, is not as its layout says."""
 
 
+class StoreError(EarmarkError):
+    """A packed store cannot be written: no room, another process at it, or something else in its place."""
+
+
 class LabelError(EarmarkError):
     """A label is not in the vocabulary, or a vocabulary is not a set of usable names."""
 
@@ -40,6 +44,18 @@ class BundleError(EarmarkError):
 
 class RunError(EarmarkError):
     """A run folder is incomplete, or does not belong to what is asked of it."""
+
+
+class CatalogError(EarmarkError):
+    """A name is not in the catalog of what can be fetched, or the catalog is malformed."""
+
+
+class FetchError(EarmarkError):
+    """A file cannot be downloaded, or is not what was published under its name."""
+
+
+class ArchiveError(EarmarkError):
+    """An archive is damaged, or holds what no archive should: a path out of its folder, a link, a bomb."""
 
 
 class MissingExtraError(EarmarkError):

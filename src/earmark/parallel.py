@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +12,16 @@ R = TypeVar("R")
 
 
 def map_in_order(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], *, ahead: int
+    pool: ThreadPoolExecutor,
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    ahead: float,
+    weigh: Callable[[T], float] = lambda _: 1,
 ) -> Iterator[R]:
     """Apply a function to items on a pool, with results in the items' order and bounded memory.
+
+    Calls that have not begun are cancelled when the results are no longer wanted.
 
     Parameters
     ----------
@@ -26,7 +32,9 @@ def map_in_order(
     items
         Taken one by one, as places become free.
     ahead
-        How many items may be in flight or finished and waiting, at the most; at least 1.
+        How much may be in flight or finished and waiting, at the most: items, or what they weigh; at least 1.
+    weigh
+        Weight of an item. One that is heavier than `ahead` goes alone.
 
     Yields
     ------
@@ -35,8 +43,21 @@ def map_in_order(
     """
     if ahead < 1:
         raise ValueError(f"ahead={ahead}; expected at least 1")
-    items = iter(items)
-    waiting: deque[Future[R]] = deque(pool.submit(function, item) for item in itertools.islice(items, ahead))
-    while waiting:
-        yield waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
+    waiting: deque[tuple[float, Future[R]]] = deque()
+    in_flight = 0.0
+    try:
+        for item in items:
+            weight = weigh(item)
+            while waiting and in_flight + weight > ahead:
+                in_flight -= waiting[0][0]
+                yield waiting.popleft()[1].result()
+            waiting.append((weight, pool.submit(function, item)))
+            in_flight += weight
+            while in_flight >= ahead:  # full: no item is taken before there is a place
+                in_flight -= waiting[0][0]
+                yield waiting.popleft()[1].result()
+        while waiting:
+            yield waiting.popleft()[1].result()
+    finally:
+        for _, future in waiting:
+            future.cancel()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.audio.clip import Lengthening, lengthen, trim_silence
+from earmark.audio.clip import Lengthening, lengthen, loud_span, trim_silence
 from earmark.errors import AudioError
 
 RATE = 44_100
@@ -90,6 +90,23 @@ class TestTrimSilence:
         with pytest.raises(AudioError) as caught:
             trim_silence(np.ones((10, 2)), top_db=60)
         assert str(caught.value) == "a clip has shape (10, 2); expected (n_samples,); average its channels first"
+
+
+class TestLoudSpan:
+    @pytest.mark.parametrize(("frame_length", "hop_length"), [(2048, 512), (255, 100), (10, 33)])
+    def test_blocks_of_any_length_make_no_difference(
+        self, rng: np.random.Generator, frame_length: int, hop_length: int
+    ) -> None:
+        samples = burst(rng, 5000, 7001, 3000, 1e-4)
+        cuts = np.sort(rng.integers(0, len(samples), 40))  # some blocks are empty
+        in_blocks = loud_span(np.split(samples, cuts), top_db=40, frame_length=frame_length, hop_length=hop_length)
+        at_once = loud_span([samples], top_db=40, frame_length=frame_length, hop_length=hop_length)
+        assert in_blocks == at_once
+        assert 4000 < at_once[0] < 7000
+        assert 10_000 < at_once[1] < 13_000
+
+    def test_no_samples(self) -> None:
+        assert loud_span([], top_db=60) == (0, 0)
 
 
 class TestLengthen:

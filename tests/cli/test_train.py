@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,9 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from earmark.cli.train import train
+from earmark.data.encoding import Encoding
+from earmark.data.layouts import read_collection
+from earmark.data.pack import pack
 from earmark.errors import CollectionError, LabelError, RecipeError
 
 RATE = 8000
@@ -40,7 +46,7 @@ def collection(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 def run(*arguments: str | Path) -> Result:
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
-    return CliRunner().invoke(train, [*map(str, arguments), *settings], catch_exceptions=False)
+    return CliRunner().invoke(train, [*settings, *map(str, arguments)], catch_exceptions=False)
 
 
 def test_train_prints_the_folds_and_leaves_a_run(collection: Path, tmp_path: Path) -> None:
@@ -58,13 +64,30 @@ def test_one_fold_alone(collection: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "fold-0").exists()
 
 
+def test_folds_may_come_from_a_table(collection: Path, tmp_path: Path) -> None:
+    rows = [f"ton {i}.wav,{i % 4 // 2}" for i in range(12)]
+    (tmp_path / "folds.csv").write_text("\n".join(["fname,fold", *rows]) + "\n")
+    result = run(collection, "-o", tmp_path / "run", "--folds", tmp_path / "folds.csv", "--fold", "1")
+    assert result.exit_code == 0
+    assert (tmp_path / "run" / "folds.csv").read_text().splitlines()[1:] == rows
+
+
+@pytest.mark.parametrize("number", ["1", "0", "-3"])
+def test_a_number_that_makes_no_folds(number: str, collection: Path, tmp_path: Path) -> None:
+    result = run(collection, "-o", tmp_path / "run", "--folds", number)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: Invalid value for '--folds': {number} leaves nothing to hold out; expected 2 or more, or a table"
+    )
+
+
 def test_every_bad_recording_is_named(collection: Path, tmp_path: Path) -> None:
     (collection / "ton 3.wav").write_bytes(b"")
     (collection / "ton 5.wav").unlink()
     with pytest.raises(CollectionError) as caught:
         run(collection, "-o", tmp_path / "run")
     message = str(caught.value)
-    assert "2 of 12 recordings cannot be packed; mend them or take their rows out" in message
+    assert "2 of 12 recordings cannot be packed; mend them, exclude them (--exclude FILE), or pack without" in message
     assert "ton 3.wav: is empty (0 bytes)" in message
     assert "ton 5.wav: no such file" in message
 
@@ -88,3 +111,81 @@ def test_label_outside_the_vocabulary_is_named_with_its_line(tmp_path: Path) -> 
 def test_unknown_recipe_is_refused_before_anything_is_decoded(collection: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no recipe 'fest'; did you mean 'fast'"):
         run(collection, "-o", tmp_path / "run", "--recipe", "fest")
+
+
+WITHOUT_DECODERS = """
+import sys
+from importlib.machinery import PathFinder
+
+class Poorer(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        absent = {"soundfile", "_soundfile", "_soundfile_data", "soxr", "av", "pooch", "pyarrow", "pandas"}
+        return None if name.partition(".")[0] in absent else PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [Poorer if finder is PathFinder else finder for finder in sys.meta_path]
+sys.argv = ["earmark", *sys.argv[1:]]
+from earmark.cli.main import main
+main()
+"""
+
+
+@pytest.fixture
+def store(collection: Path, tmp_path: Path) -> Path:
+    """The collection, packed and carried elsewhere; the recordings are gone."""
+    pack(read_collection(collection), tmp_path / "store", Encoding.waveform(RATE), progress=False)
+    shutil.move(tmp_path / "store", tmp_path / "carried")
+    shutil.rmtree(collection)
+    return tmp_path / "carried"
+
+
+def test_a_machine_without_decoders_trains_from_a_store(store: Path, tmp_path: Path) -> None:
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    arguments = ["train", str(store), "-o", str(tmp_path / "run"), "--folds", "2", *settings]
+    said = subprocess.run([sys.executable, "-c", WITHOUT_DECODERS, *arguments], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert "out of fold" in said.stdout
+    assert (tmp_path / "run" / "model.onnx").is_file()
+    check = [sys.executable, "-c", WITHOUT_DECODERS.replace("main()\n", "import soundfile")]
+    assert "No module named 'soundfile'" in subprocess.run(check, capture_output=True, text=True).stderr
+
+
+def test_clips_of_a_store_are_excluded_and_corrected(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text("ton 2.wav\nton 3.wav\n")
+    (tmp_path / "right.csv").write_text("fname,action,labels,why\nton 4.wav,relabel,high,heard it\n")
+    options = ("--exclude", tmp_path / "out.txt", "--corrections", tmp_path / "right.csv", "--fold", "0")
+    result = run(store, "-o", tmp_path / "run", "--folds", "2", *options)
+    assert result.exit_code == 0
+    assert "2 clips left out as asked: ton 2.wav, ton 3.wav" in result.stderr
+    assert "1 clip relabelled as asked: ton 4.wav" in result.stderr
+    names = [line.split(",")[0] for line in (tmp_path / "run" / "folds.csv").read_text().splitlines()[1:]]
+    assert len(names) == 10
+    assert not {"ton 2.wav", "ton 3.wav"} & set(names)
+
+
+def test_clips_of_a_collection_are_excluded_even_if_they_cannot_be_read(collection: Path, tmp_path: Path) -> None:
+    (collection / "ton 3.wav").write_bytes(b"")
+    (tmp_path / "out.txt").write_text("ton 3.wav\n")
+    result = run(collection, "-o", tmp_path / "run", "--folds", "2", "--fold", "0", "--exclude", tmp_path / "out.txt")
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--layout", "table"), ("--vocabulary", "labels.txt"), ("--label-separator", ";"), ("--audio-folder", "a")],
+)
+def test_how_a_collection_is_read_is_no_question_of_a_store(
+    option: tuple[str, str], store: Path, tmp_path: Path
+) -> None:
+    result = run(store, "-o", tmp_path / "run", *option)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: {option[0]} says how a collection is read, and {store} is a packed store, which knows; leave it out, "
+        "or give it to 'earmark data pack'"
+    )
+
+
+def test_a_store_of_another_rate_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="the store holds 8000 Hz, the recipe wants 16000 Hz"):
+        run(store, "-o", tmp_path / "run", "--set", "picture.log_mel.sample_rate=16000")
+    assert not (tmp_path / "run").exists()

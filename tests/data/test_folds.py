@@ -11,7 +11,7 @@ import pytest
 
 from earmark.data.folds import assign_folds, components, fold_report, read_folds, write_folds
 from earmark.data.layouts import read_collection
-from earmark.data.manifest import Clip, Manifest
+from earmark.data.manifest import NEVER_HELD_OUT, Clip, Manifest
 from earmark.errors import CollectionError, MissingExtraError
 from earmark.labels import Vocabulary
 
@@ -183,6 +183,69 @@ def test_the_report_by_hand():
     even = fold_report(targets, np.array([0, 0, 1, 1]))
     assert (even.largest_deviation, even.absent) == (0, (2,))
     assert fold_report(np.zeros((2, 3)), np.array([0, 1])).worst_label is None
+
+
+def test_one_validation_part_is_the_only_fold():
+    manifest = collection([("A",), ("B",), ("A",), ("B",)], folds=[NEVER_HELD_OUT, 3, NEVER_HELD_OUT, 3])
+    folds = assign_folds(manifest)
+    assert folds.tolist() == [NEVER_HELD_OUT, 0, NEVER_HELD_OUT, 0]
+    report = fold_report(manifest.targets(), folds)
+    assert (report.sizes, report.n_never_held_out) == ((2,), 2)
+    assert report.counts.tolist() == [[0, 2, 0, 0]]
+
+
+def test_clips_that_no_fold_holds_out_leave_the_others_as_they_are():
+    manifest = collection([("A",)] * 5, folds=[4, NEVER_HELD_OUT, 2, 4, 2])
+    assert assign_folds(manifest, 2).tolist() == [1, NEVER_HELD_OUT, 0, 1, 0]
+
+
+def test_no_fold_at_all_is_refused():
+    assert error_of(collection([("A",)] * 3, folds=[NEVER_HELD_OUT] * 3)) == (
+        "all clips are in fold -1; expected 2 folds or more, or no fold column"
+    )
+    with pytest.raises(CollectionError, match="none of 2 clips is in a fold; expected one or more to be held out"):
+        fold_report(np.ones((2, 1)), np.array([NEVER_HELD_OUT] * 2))
+
+
+def test_a_validation_part_must_not_share_recordings_with_the_rest():
+    assert "share a recording" in error_of(
+        collection([("A",)] * 3, groups=["a", "a", "b"], folds=[NEVER_HELD_OUT, 0, 0])
+    )
+
+
+def unevenness(targets: np.ndarray, folds: np.ndarray, n_folds: int) -> float:
+    """Sum of squared differences between shares of clips and labels and an even share, label by label and by fold."""
+    total = 0.0
+    for column in [*targets.T, np.ones(len(targets))]:
+        shares = [column[folds == fold].sum() / column.sum() for fold in range(n_folds)]
+        total += sum((share - 1 / n_folds) ** 2 for share in shares)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_recording_would_make_folds_more_even_elsewhere(seed: int):
+    manifest = random_collection(grouped=True, seed=seed, n_clips=120)
+    folds, ties = assign_folds(manifest, 3, seed=seed), components([clip.group for clip in manifest.clips])
+    reached = unevenness(manifest.targets(), folds, 3)
+    for tied in range(ties.max() + 1):
+        for fold in range(3):
+            moved = np.where(ties == tied, fold, folds)
+            assert unevenness(manifest.targets(), moved, 3) >= reached - 1e-8
+
+
+def test_no_dealing_out_goes_below_the_floor():
+    # of A's four clips three are one recording: however it is dealt, one of two folds has a quarter too many
+    groups = ["a", "a", "a", "b", "c", "d"]
+    manifest = collection([("A",)] * 4 + [("B",)] * 2, groups)
+    report = fold_report(manifest.targets(), np.array([0, 0, 0, 1, 0, 1]), groups)
+    assert report.floors.tolist() == [0.25, 0, 0, 0]
+    assert report.deviations.tolist() == [0.25, 0, 0, 0]
+    assert fold_report(manifest.targets(), np.array([0, 0, 0, 1, 0, 1])).floors.tolist() == [0, 0, 0, 0]
+    for seed in range(5):
+        manifest = random_collection(grouped=True, seed=seed)
+        groups = [clip.group for clip in manifest.clips]
+        report = fold_report(manifest.targets(), assign_folds(manifest), groups)
+        assert (report.deviations >= report.floors - 1e-12).all()
 
 
 def test_a_report_of_unequal_lengths_is_refused():

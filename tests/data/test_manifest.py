@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earmark.data.manifest import NEVER_HELD_OUT, Clip, Manifest, format_csv, read_rows
+from earmark.data.manifest import NEVER_HELD_OUT, Clip, Manifest
+from earmark.data.rows import format_csv, read_rows
 from earmark.errors import CollectionError, LabelError
 from earmark.labels import Vocabulary
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from earmark.data.encoding import Encoding
 from earmark.data.layouts import read_collection
 from earmark.data.manifest import Clip, Manifest
+from earmark.data.pack import pack
 from earmark.data.selection import (
     KNOWN_WRONG,
     RENAMING_BUG,
@@ -19,7 +21,7 @@ from earmark.data.selection import (
     select,
     write_corrections,
 )
-from earmark.data.store import open_store, pack
+from earmark.data.store import open_store
 from earmark.errors import CollectionError, EarmarkError, LabelError
 from earmark.labels import Vocabulary
 
@@ -147,7 +149,7 @@ def test_messages_begin_with_the_line_that_says_it(tmp_path: Path):
 
 def test_a_packed_store_is_selected_from_alike(fsdkaggle2019_folder: Path, tmp_path: Path):
     manifest = read_collection(fsdkaggle2019_folder)
-    pack(manifest, tmp_path / "store", 8000, progress=False)
+    pack(manifest, tmp_path / "store", Encoding.waveform(8000), progress=False)
     packed = open_store(tmp_path / "store").manifest
     corrections = [Correction("0a.wav", "relabel", ("Meow",)), Correction("1a.wav", "drop")]
     here, there = (select(each, corrections=corrections) for each in (manifest, packed))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from earmark.data.encoding import Encoding
 from earmark.data.manifest import Clip, Manifest
-from earmark.data.store import Store, open_store, pack
+from earmark.data.pack import pack
+from earmark.data.store import Store, open_store
 from earmark.labels import Vocabulary
 from earmark.training.recipe import Recipe, load_recipe
 
@@ -54,7 +56,7 @@ def tiny_manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 def tiny_store(tiny_manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The tiny collection, packed."""
     folder = tmp_path_factory.mktemp("store") / "tiny"
-    pack(tiny_manifest, folder, 8000, progress=False)
+    pack(tiny_manifest, folder, Encoding.waveform(8000), progress=False)
     return open_store(folder)
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +11,18 @@ import pytest
 import torch
 
 from earmark.audio.picture import band_statistics
-from earmark.data.folds import read_folds
-from earmark.data.store import Store
-from earmark.errors import RunError
+from earmark.data.folds import read_folds, write_folds
+from earmark.data.manifest import NEVER_HELD_OUT, Manifest
+from earmark.data.pack import pack
+from earmark.data.spectrograms import log_mel_encoding
+from earmark.data.store import Store, open_store
+from earmark.errors import CollectionError, RecipeError, RunError
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions
 from earmark.tagging.tagger import load
 from earmark.training.crossval import cross_validate, load_network, measured, open_run, refit, summary
-from earmark.training.fit import moving_average, precision_of
-from earmark.training.pictures import spectrograms_of
+from earmark.training.fit import moving_average, precision_of, score_clips
+from earmark.training.pictures import Pictures, spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe
 
 from .conftest import TINY
@@ -123,6 +128,50 @@ def test_any_front_end_scores_held_out_clips_as_its_bundle_does(
         np.testing.assert_allclose(tagger.scores(waveform, 8000), scores, atol=1e-4)
 
 
+@pytest.fixture(scope="module", params=["float16", "uint8"])
+def tiny_spectrograms(
+    request: pytest.FixtureRequest, tiny_manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> Store:
+    """The tiny collection, packed as spectrograms of the tiny recipe."""
+    folder = tmp_path_factory.mktemp("store") / request.param
+    picture = load_recipe("fast", list(TINY)).picture
+    pack(tiny_manifest, folder, log_mel_encoding(picture, request.param), progress=False)
+    return open_store(folder)
+
+
+def test_a_network_scores_clips_of_a_store_of_spectrograms_alike(
+    finished: Path, tiny_store: Store, tiny_spectrograms: Store
+) -> None:
+    recipe, network = load_recipe(finished / "recipe.toml"), load_network(finished / "fold-0")
+    scores = [
+        score_clips(
+            network,
+            Pictures(spectrograms_of(store, np.arange(30), recipe.picture, progress=False), recipe.picture),
+            recipe,
+            torch.device("cpu"),
+        )
+        for store in (tiny_store, tiny_spectrograms)
+    ]
+    np.testing.assert_allclose(*scores, atol=0.01)
+
+
+def test_a_store_of_spectrograms_teaches_the_same(tiny_store: Store, tiny_spectrograms: Store, tmp_path: Path) -> None:
+    recipe = load_recipe("fast", [*TINY, "fit.epochs=1"])
+    losses = []
+    for store in (tiny_store, tiny_spectrograms):
+        run = open_run(tmp_path / store.encoding.kind, recipe, store, 2, resume=False)
+        cross_validate(run, only_fold=0, progress=False)
+        with (run.fold_folder(0) / "metrics.csv").open() as file:
+            losses += [float(row["train_loss"]) for row in csv.DictReader(file) if row["train_loss"]]
+    assert losses == [pytest.approx(losses[0], rel=0.005)] * 2
+
+
+def test_a_store_that_does_not_fit_the_recipe_begins_no_run(tmp_path: Path, tiny_store: Store) -> None:
+    with pytest.raises(RecipeError, match="the store holds 8000 Hz, the recipe wants 32000 Hz"):
+        open_run(tmp_path / "run", load_recipe("fast"), tiny_store, 2, resume=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_sources_stay_in_one_fold(finished: Path) -> None:
     folds = [line.split(",")[1] for line in (finished / "folds.csv").read_text().splitlines()[1:]]
     assert folds[::2] == folds[1::2]
@@ -132,6 +181,32 @@ def test_network_can_be_read_back(finished: Path) -> None:
     network = load_network(finished / "fold-0")
     assert not network.training
     assert network.state_dict()["fc.bias"].shape == (3,)
+
+
+def test_clips_that_no_fold_holds_out_are_learned_from_and_not_judged(
+    tiny_store: Store, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    given = [0 if number % 6 < 2 else NEVER_HELD_OUT for number in range(len(tiny_store))]
+    clips = tuple(replace(clip, fold=fold) for clip, fold in zip(tiny_store.manifest.clips, given, strict=True))
+    store = replace(tiny_store, manifest=replace(tiny_store.manifest, clips=clips))
+    run = open_run(tmp_path / "run", tiny_recipe, store, None, resume=False)
+    cross_validate(run, progress=False)
+    judged = tuple(clip.name for clip in clips if clip.fold == 0)
+    assert Predictions.read(tmp_path / "run" / "predictions.csv").fnames == judged
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["n_clips"] == len(judged) == 10
+    again = open_run(tmp_path / "run", tiny_recipe, store, None, resume=True)
+    np.testing.assert_array_equal(again.folds, given)
+
+
+def test_folds_may_come_from_a_table(tiny_store: Store, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    given = np.arange(len(tiny_store)) // 2 % 3
+    write_folds(tmp_path / "folds.csv", tiny_store.manifest.names, given)
+    run = open_run(tmp_path / "run", tiny_recipe, tiny_store, tmp_path / "folds.csv", resume=False)
+    np.testing.assert_array_equal(run.folds, given)
+    write_folds(tmp_path / "torn.csv", tiny_store.manifest.names, np.arange(len(tiny_store)) % 3)
+    with pytest.raises(CollectionError, match=r"clips '00.wav' \(fold 0\) and '01.wav' \(fold 1\) share a recording"):
+        open_run(tmp_path / "torn", tiny_recipe, tiny_store, tmp_path / "torn.csv", resume=False)
+    assert not (tmp_path / "torn").exists()
 
 
 def test_summary_names_folds_and_the_whole(finished: Path, tiny_store: Store) -> None:

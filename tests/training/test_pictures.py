@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,12 +10,16 @@ import torch
 
 from earmark.audio.logmel import LogMelSpec
 from earmark.audio.picture import N_CHANNELS, PictureSpec, band_statistics, clip_log_mel, windows
-from earmark.data.store import Store
+from earmark.data.manifest import Manifest
+from earmark.data.pack import pack
+from earmark.data.spectrograms import log_mel_encoding
+from earmark.data.store import Store, open_store
 from earmark.errors import RecipeError
 from earmark.training.crossval import measured
-from earmark.training.pictures import Pictures, spectrograms_of
+from earmark.training.pictures import Pictures, check_store, spectrograms_of
 
 LENGTHS = (10, 25, 3)
+STORED = PictureSpec(log_mel=LogMelSpec(sample_rate=8000, n_fft=512, n_mels=12, fmax=4000))
 NORMALIZATIONS = ("affine", "band", "clip", "minmax", "levels")
 
 
@@ -153,8 +158,52 @@ def test_other_rate_than_the_stores_is_refused(tiny_store: Store) -> None:
         spectrograms_of(tiny_store, np.arange(2), spec, progress=False)
 
 
+@pytest.fixture(scope="module")
+def tiny_spectrograms(tiny_manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Store]:
+    """The tiny collection packed as spectrograms: `tiny_spectrograms("uint8")`."""
+
+    def packed(dtype: str) -> Store:
+        folder = tmp_path_factory.mktemp("store") / dtype
+        pack(tiny_manifest, folder, log_mel_encoding(STORED, dtype), progress=False)
+        return open_store(folder)
+
+    return packed
+
+
+@pytest.mark.parametrize(("dtype", "bound_db"), [("float16", 1 / 32), ("uint8", 0.25)])
+def test_spectrograms_of_either_kind_of_store_are_the_same_but_for_rounding(
+    dtype: str, bound_db: float, tiny_store: Store, tiny_spectrograms: Callable[[str], Store]
+) -> None:
+    rows = np.array([3, 0, 17])
+    made = spectrograms_of(tiny_store, rows, STORED, progress=False)
+    read = spectrograms_of(tiny_spectrograms(dtype), rows, STORED, progress=False)
+    for ours, theirs in zip(read, made, strict=True):
+        assert ours.shape == theirs.shape
+        # the waveforms are rounded too, by some 1e-5 of their peak
+        loud = theirs > theirs.max() - 60
+        assert np.abs(ours - theirs)[loud].max() < bound_db + 0.05
+    cut = [Pictures(each, STORED).cut(torch.tensor([1]), torch.tensor([0]), 20) for each in (read, made)]
+    assert cut[0].shape == cut[1].shape
+    assert cut[0].dtype == torch.float32
+
+
+def test_spectrograms_of_another_front_end_are_refused(tiny_spectrograms: Callable[[str], Store]) -> None:
+    store = tiny_spectrograms("float16")
+    check_store(store, msgspec.structs.replace(STORED, channels="delta", mean=-20.0, short="wrap"))
+    other = msgspec.structs.replace(
+        STORED, trim_top_db=30.0, log_mel=msgspec.structs.replace(STORED.log_mel, n_mels=24, scale="ln")
+    )
+    with pytest.raises(RecipeError) as caught:
+        spectrograms_of(store, np.arange(2), other, progress=False)
+    assert str(caught.value) == (
+        "the store's spectrograms were made with trim_top_db 0.0 (the recipe: 30.0), log_mel.n_mels 12 (the recipe: "
+        "24), log_mel.scale db (the recipe: ln); set the recipe to the store's values (--set picture.KEY=VALUE), or "
+        "pack the collection again with --log-mel and this recipe"
+    )
+
+
 def test_spectrograms_are_those_of_the_tagger(tiny_store: Store) -> None:
-    spec = PictureSpec(log_mel=LogMelSpec(sample_rate=8000, n_fft=512, n_mels=12, fmax=4000), min_duration_s=1.0)
+    spec = msgspec.structs.replace(STORED, min_duration_s=1.0)
     made = spectrograms_of(tiny_store, np.array([3, 0]), spec, progress=False)
     for index, spectrogram in zip([3, 0], made, strict=True):
         np.testing.assert_array_equal(spectrogram, clip_log_mel(tiny_store.waveform(index), spec))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import numpy as np
@@ -45,15 +46,52 @@ def trim_silence(samples: np.ndarray, *, top_db: float, frame_length: int = 2048
         When the samples are not (n_samples,).
     """
     _check_mono(samples)
+    start, stop = loud_span([samples], top_db=top_db, frame_length=frame_length, hop_length=hop_length)
+    return samples[start:stop]
+
+
+def loud_span(
+    blocks: Iterable[np.ndarray], *, top_db: float, frame_length: int = 2048, hop_length: int = 512
+) -> tuple[int, int]:
+    """What `trim_silence` keeps of a clip that comes in blocks, in memory that grows by its frames alone.
+
+    Parameters
+    ----------
+    blocks
+        (n_samples,) floating point each, of any lengths; one after the other, the clip.
+    top_db, frame_length, hop_length
+        As in `trim_silence`.
+
+    Returns
+    -------
+    start, stop
+        First sample that stays, and the one behind the last.
+
+    Raises
+    ------
+    ValueError
+        When a parameter is out of its range.
+    """
     if not 0 < top_db < np.inf:
         raise ValueError(f"top_db={top_db}; expected a number above 0, such as 60")
     if frame_length < 1 or hop_length < 1:
         raise ValueError(f"frame_length={frame_length}, hop_length={hop_length}; expected at least 1 sample each")
-    if not len(samples):
-        return samples
-    power = np.maximum(_frame_power(samples, frame_length, hop_length), QUIETEST_POWER)
+    n_samples, powers = 0, []
+    held = beyond = np.zeros(frame_length // 2, dtype=np.float32)
+    for block in blocks:
+        n_samples += len(block)
+        held = np.concatenate([held, block])
+        # a hop longer than the frame has to be there as well before it can be gone over
+        n_frames = max(0, (len(held) - max(frame_length, hop_length)) // hop_length + 1)
+        powers.append(_frame_power(held, n_frames, frame_length, hop_length))
+        held = held[n_frames * hop_length :]
+    if not n_samples:
+        return 0, 0
+    held = np.concatenate([held, beyond])
+    powers.append(_frame_power(held, (len(held) - frame_length) // hop_length + 1, frame_length, hop_length))
+    power = np.maximum(np.concatenate(powers), QUIETEST_POWER)
     loud = np.flatnonzero(10 * np.log10(power / power.max()) > -top_db)
-    return samples[loud[0] * hop_length : (loud[-1] + 1) * hop_length]
+    return int(loud[0]) * hop_length, min(n_samples, (int(loud[-1]) + 1) * hop_length)
 
 
 def lengthen(samples: np.ndarray, n_samples: int, how: Lengthening) -> np.ndarray:
@@ -101,9 +139,10 @@ def _check_mono(samples: np.ndarray) -> None:
         raise AudioError(f"a clip has shape {samples.shape}; expected (n_samples,); average its channels first")
 
 
-def _frame_power(samples: np.ndarray, frame_length: int, hop_length: int) -> np.ndarray:
-    """Mean square of each centred frame, (n_frames,)."""
-    padded = np.pad(samples, frame_length // 2)
-    frames = sliding_window_view(padded, frame_length)[::hop_length]
+def _frame_power(samples: np.ndarray, n_frames: int, frame_length: int, hop_length: int) -> np.ndarray:
+    """Mean square of each of the first frames, (n_frames,)."""
+    if n_frames < 1:
+        return np.zeros(0, dtype=np.float32)
+    frames = sliding_window_view(samples, frame_length)[::hop_length][:n_frames]
     power: np.ndarray = np.einsum("ij,ij->i", frames, frames) / frame_length
     return power

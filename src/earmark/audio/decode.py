@@ -16,12 +16,21 @@ import numpy as np
 from earmark.audio import pyav, sndfile
 from earmark.audio.resample import StreamResampler, check_rate, resample, resampled_length
 from earmark.audio.source import Source, unreadable
+from earmark.audio.suffixes import SUFFIXES
 from earmark.errors import AudioError
 
-__all__ = ["LOUDEST", "SUFFIXES", "Stream", "Waveform", "check_samples", "decode", "resample", "stream"]
-
-SUFFIXES = sndfile.SUFFIXES | pyav.SUFFIXES
-"""What a folder is searched for; a file named outright is tried whatever its suffix."""
+__all__ = [
+    "LOUDEST",
+    "SUFFIXES",
+    "Properties",
+    "Stream",
+    "Waveform",
+    "check_samples",
+    "decode",
+    "properties",
+    "resample",
+    "stream",
+]
 
 LOUDEST = 1e12
 """Samples beyond this are no sound (full scale is 1), and float32 cannot hold their power spectrum."""
@@ -55,6 +64,43 @@ class Waveform:
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What a file says of its recording.
+
+    Attributes
+    ----------
+    sample_rate
+        In Hz.
+    n_channels
+        1 or more.
+    duration_s
+        Length in seconds.
+    format_name
+        Of the container: ``WAV``, ``FLAC``, ``OGG``, ``MP3``, ``mov`` and so on.
+    """
+
+    sample_rate: int
+    n_channels: int
+    duration_s: float
+    format_name: str
+
+
+def properties(path: str | Path) -> Properties:
+    """Read what a file states of its recording; one that does not state its length is decoded to measure it.
+
+    Raises
+    ------
+    AudioError
+        As `decode`, for what the header shows.
+    """
+    with closing(_open(Path(path), None)) as source:
+        duration_s = source.duration_s
+        if duration_s is None:
+            duration_s = sum(map(len, source.blocks())) / source.sample_rate
+        return Properties(source.sample_rate, source.n_channels, duration_s, source.format_name)
 
 
 def decode(

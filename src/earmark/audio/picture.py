@@ -123,6 +123,14 @@ def clip_log_mel(waveform: np.ndarray, spec: PictureSpec) -> np.ndarray:
     return log_mel(waveform, spec.log_mel)
 
 
+def clip_front_end(spec: PictureSpec) -> PictureSpec:
+    """The part of a front end that `clip_log_mel` depends on, with everything after it as by default.
+
+    Two front ends that are equal in this make the same spectrograms, whatever pictures they make of them.
+    """
+    return PictureSpec(log_mel=spec.log_mel, trim_top_db=spec.trim_top_db, min_duration_s=spec.min_duration_s)
+
+
 def normalizer(spectrogram: np.ndarray, spec: PictureSpec) -> tuple[np.ndarray, np.ndarray]:
     """Measure what normalises a clip: ``(spectrogram - shift) * factor``.
 

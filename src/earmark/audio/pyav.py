@@ -12,15 +12,12 @@ import numpy as np
 
 from earmark.audio.containers import is_media, why_cut_short
 from earmark.audio.source import cut_short, unreadable
+from earmark.audio.suffixes import OF_PYAV as SUFFIXES
 from earmark.errors import AudioError, MissingExtraError
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream
     from av.container import InputContainer
-
-SUFFIXES = frozenset(
-    {".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".mka", ".wma", ".wmv", ".amr", ".ac3"}
-)
 
 SAMPLES_PER_BLOCK = 1 << 16
 """A codec gives a thousand samples or so at a time; they are gathered to this many."""
@@ -73,6 +70,8 @@ class PyavSource:
             self._first = list(islice(self._frames, 1))
             self._opened = opened.pop_all()
         self.sample_rate = self._first[0].sample_rate if self._first else stream.rate
+        self.n_channels = self._first[0].layout.nb_channels if self._first else stream.channels
+        self.format_name = container.format.name.split(",")[0]
         self.duration_s = _stated_duration_s(container, stream)
         # of several streams, another may be the longer one
         states_own = container.format.name.startswith("mov") or len(container.streams) == 1

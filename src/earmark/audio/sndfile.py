@@ -11,10 +11,6 @@ import soundfile
 from earmark.audio.containers import mp3_states_length, why_cut_short
 from earmark.audio.source import cut_short, unreadable
 
-SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"}
-)
-
 FRAMES_PER_READ = 1 << 18
 """Read at a time, so that memory goes by what a file holds and not by what its header promises."""
 
@@ -55,6 +51,8 @@ class SndfileSource:
             self._file.close()
             raise cut_short(path, missing)
         self.sample_rate: int = self._file.samplerate
+        self.n_channels: int = self._file.channels
+        self.format_name: str = self._file.format
         guessed = self._file.frames > UNKNOWN_FRAMES or (self._file.format == "MP3" and not mp3_states_length(path))
         self.n_samples = None if guessed else int(self._file.frames)
         self.duration_s = None if self.n_samples is None else self.n_samples / self.sample_rate

@@ -22,9 +22,15 @@ class Source(Protocol):
         Length as the file states it and is held to; `None` where it states none, or an estimate.
     duration_s
         Length as the file states it, in seconds, if only as an estimate; `None` where it states none.
+    n_channels
+        As the file states it.
+    format_name
+        Of the container, as the library that reads it writes it: ``WAV``, ``FLAC``, ``OGG``, ``mov``.
     """
 
     sample_rate: int
+    n_channels: int
+    format_name: str
     n_samples: int | None
     duration_s: float | None
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 from tabulate import tabulate
 
+from earmark.data.cache import curated_store
 from earmark.data.layouts import read_collection
 from earmark.data.manifest import Manifest
-from earmark.data.store import curated_store
 from earmark.data.synth import write_collection
 from earmark.errors import MissingExtraError, RunError
 from earmark.evaluation.chance import chance_lwlrap

@@ -8,7 +8,15 @@ import click
 
 from earmark import __version__
 from earmark.cli.group import LazyGroup
-from earmark.errors import AudioError, CollectionError, EarmarkError, LabelError, PredictionsError
+from earmark.errors import (
+    ArchiveError,
+    AudioError,
+    CollectionError,
+    EarmarkError,
+    FetchError,
+    LabelError,
+    PredictionsError,
+)
 
 VERBS = {
     "tag": "Name what is heard in recordings.",
@@ -16,12 +24,12 @@ VERBS = {
     "predict": "Score every clip of a collection for every label.",
     "evaluate": "Judge a table of scores by known labels.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",
-    "data": "Collections of recordings: make one.",
+    "data": "Collections: fetch, check, count, divide, pack.",
     "demo": "The whole way on synthesised sounds, in minutes.",
 }
 """Each command with its one line of help; its code is imported when it is called."""
 
-INPUT_ERRORS = (AudioError, CollectionError, LabelError, PredictionsError)
+INPUT_ERRORS = (ArchiveError, AudioError, CollectionError, FetchError, LabelError, PredictionsError)
 """Errors of what was read, exit status 1; all others are of the call itself, exit status 2."""
 
 

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import click
 
-from earmark.data.store import curated_store
+from earmark.cli.collection import CollectionOptions, collection_options
+from earmark.data.cache import curated_store
+from earmark.data.store import is_store
 from earmark.errors import MissingExtraError
+
+SELECTING = {"exclude", "corrections", "keep_known_wrong"}
+"""Options that choose from what was read; the others say how to read it, which a packed store knows."""
+
+
+def _folds(context: click.Context, parameter: click.Parameter, text: str | None) -> int | Path | None:
+    if text is None or not text.lstrip("+-").isdecimal():
+        return None if text is None else Path(text)
+    if int(text) < 2:
+        raise click.BadParameter(
+            f"{text} leaves nothing to hold out; expected 2 or more, or a table", context, parameter
+        )
+    return int(text)
 
 
 @click.command()
@@ -15,33 +31,40 @@ from earmark.errors import MissingExtraError
 @click.option("--output", "-o", "run_folder", required=True, type=click.Path(path_type=Path), help="The run's folder.")
 @click.option("--recipe", default="fast", show_default=True, help="A built-in recipe's name, or a TOML file.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a value of the recipe.")
-@click.option("--folds", "n_folds", type=click.IntRange(2), help="How many.  [default: the collection's own, or 5]")
+@click.option(
+    "--folds",
+    metavar="K|FILE",
+    callback=_folds,
+    help="How many; or a table of them, as 'earmark data folds' writes it.  [default: the collection's own, or 5]",
+)
 @click.option("--fold", "only_fold", type=click.IntRange(0), help="Do this one alone, counted from 0.")
-@click.option("--layout", help="The collection's layout.  [default: found out]")
 @click.option("--refit", is_flag=True, help="Also learn one network on all clips, for shipping: refit/model.onnx.")
 @click.option("--refit-only", is_flag=True, help="Learn that one alone, and no folds.")
 @click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
+@collection_options
 def train(
     data: Path,
     run_folder: Path,
     recipe: str,
     settings: tuple[str, ...],
-    n_folds: int | None,
+    folds: int | Path | None,
     only_fold: int | None,
-    layout: str | None,
     refit: bool,
     refit_only: bool,
     resume: bool,
+    how: CollectionOptions,
 ) -> None:
     """Learn a tagger from the curated clips of DATA, cross-validated.
 
-    DATA is a collection in a layout that earmark knows, or a packed store. The run's folder then holds the recipe, the
-    folds, out-of-fold predictions, metrics, a bundle a fold, and model.onnx, which averages them.
+    DATA is a collection in a layout that earmark knows, or a packed store ('earmark data pack'), from which a machine
+    without decoders trains too. The run's folder then holds the recipe, the folds, out-of-fold predictions, metrics, a
+    bundle a fold, and model.onnx, which averages them.
 
     \b
     Examples:
       earmark train ESC-50/ -o run
       earmark train FSDKaggle2019/ --recipe small-colour --set fit.epochs=20 -o run
+      earmark train store/ --corrections corrections.csv -o run
     """
     try:
         from earmark.training.crossval import cross_validate, open_run, summary
@@ -51,10 +74,22 @@ def train(
         raise MissingExtraError(f"training ({error.name})", "train") from error
 
     chosen = load_recipe(recipe, list(settings))
-    store = curated_store(data, chosen.picture.log_mel.sample_rate, layout=layout)
-    run = open_run(run_folder, chosen, store, n_folds, resume=resume)
+    if is_store(data):
+        _refuse_reading(data, how)
+    store = curated_store(data, chosen.picture.log_mel.sample_rate, read=how.read, select=how.select)
+    run = open_run(run_folder, chosen, store, folds, resume=resume)
     if not refit_only:
         cross_validate(run, only_fold=only_fold)
         click.echo(summary(run))
     if refit or refit_only:
         refit_all(run)
+
+
+def _refuse_reading(data: Path, how: CollectionOptions) -> None:
+    for field in fields(how):
+        if field.name not in SELECTING and getattr(how, field.name) != field.default:
+            option = f"--{field.name.replace('_', '-')}"
+            raise click.UsageError(
+                f"{option} says how a collection is read, and {data} is a packed store, which knows; leave it out, "
+                "or give it to 'earmark data pack'"
+            )

@@ -2,6 +2,9 @@
 
 Clips of one recording are not independent, so they stay in one fold wherever the collection says which recording
 a clip was cut from. A clip mixed of two recordings ties both of them together.
+
+A collection with one official validation part has a single fold, that part. Its other clips are in no fold
+(`NEVER_HELD_OUT`): learned from always, judged never.
 """
 
 from __future__ import annotations
@@ -15,33 +18,56 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from earmark.atomic import write_text_atomically
-from earmark.data.manifest import Clip, Manifest, format_csv, read_rows
+from earmark.data.manifest import NEVER_HELD_OUT, Clip, Manifest, row_fold
+from earmark.data.rows import format_csv, read_rows
 from earmark.errors import CollectionError, MissingExtraError
 
 DEFAULT_N_FOLDS = 5
 
+LEAST_GAIN = 1e-9
+"""In evenness, for which a set of clips is moved; smaller ones may be rounding."""
+
 
 @dataclass(frozen=True)
 class FoldReport:
-    """How evenly folds divide a collection.
+    """How evenly folds divide the clips that they hold out.
 
-    Parameters
+    Attributes
     ----------
+    counts
+        (n_folds, n_labels) int64, clips of each label in each fold.
     sizes
         Number of clips of each fold.
-    largest_deviation
-        Largest difference, over folds and labels that occur, between the fold's share of the label's clips and
-        1 / n_folds; from 0 (even) to 1.
-    worst_label
-        Position of the label where it is that large; None when no label occurs.
-    absent
-        Positions of the labels that at least one fold has no clip of.
+    n_never_held_out
+        Clips that are in no fold.
+    deviations
+        (n_labels,) float64, for each label the largest difference, over folds, between a fold's share of its clips
+        and 1 / n_folds; from 0 (even) to 1, and 0 for a label that does not occur.
+    floors
+        (n_labels,) float64, what `deviations` cannot be below however sets of clips that share recordings are dealt
+        out: by how much the label's largest set, or one clip, exceeds the share of a fold.
     """
 
+    counts: np.ndarray
     sizes: tuple[int, ...]
-    largest_deviation: float
-    worst_label: int | None
-    absent: tuple[int, ...]
+    n_never_held_out: int
+    deviations: np.ndarray
+    floors: np.ndarray
+
+    @property
+    def largest_deviation(self) -> float:
+        """Largest of `deviations`; 0 when no label occurs."""
+        return float(self.deviations.max(initial=0.0))
+
+    @property
+    def worst_label(self) -> int | None:
+        """Position of the label where the deviation is largest; None when no label occurs."""
+        return int(self.deviations.argmax()) if self.counts.any() else None
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Positions of the labels that at least one fold has no clip of."""
+        return tuple(np.flatnonzero((self.counts == 0).any(axis=0)).tolist())
 
 
 def assign_folds(manifest: Manifest, n_folds: int | None = None, *, seed: int = 0) -> np.ndarray:
@@ -62,7 +88,8 @@ def assign_folds(manifest: Manifest, n_folds: int | None = None, *, seed: int = 
     Returns
     -------
     np.ndarray
-        (n_clips,) int64 from 0 to n_folds - 1, each of which occurs. Official folds are numbered in their order.
+        (n_clips,) int64 from 0 to n_folds - 1, each of which occurs, and `NEVER_HELD_OUT` where the collection says
+        so. Official folds are numbered in their order.
 
     Raises
     ------
@@ -117,7 +144,7 @@ def components(groups: Sequence[str | None]) -> np.ndarray:
     return np.argsort(np.argsort(first))[inverse]
 
 
-def fold_report(targets: np.ndarray, folds: np.ndarray) -> FoldReport:
+def fold_report(targets: np.ndarray, folds: np.ndarray, groups: Sequence[str | None] | None = None) -> FoldReport:
     """Measure how evenly folds divide clips and labels.
 
     Parameters
@@ -125,30 +152,44 @@ def fold_report(targets: np.ndarray, folds: np.ndarray) -> FoldReport:
     targets
         (n_clips, n_labels) multi-hot.
     folds
-        (n_clips,) int from 0.
+        (n_clips,) int from 0; `NEVER_HELD_OUT` for clips in no fold, which are counted and nothing else.
+    groups
+        The recording of each clip, as `components` takes them; without them each clip may go anywhere.
 
     Returns
     -------
     FoldReport
-        Sizes, the largest deviation from an even share, and labels that are absent from a fold.
+        Over the clips that are in a fold.
 
     Raises
     ------
     CollectionError
-        If the two are not of one length, or are empty.
+        If targets and folds are not of one length, or no clip is in a fold.
     """
-    if len(targets) != len(folds) or len(folds) == 0:
+    held_out = folds != NEVER_HELD_OUT
+    if len(targets) != len(folds):
         raise CollectionError(f"{len(targets)} rows of targets and {len(folds)} folds; expected one of each for a clip")
-    n_folds = int(folds.max()) + 1
-    counts = np.stack([(targets[folds == fold] > 0).sum(axis=0) for fold in range(n_folds)])
-    totals = counts.sum(axis=0)
-    deviation = np.abs(counts / np.maximum(totals, 1) - 1 / n_folds).max(axis=0) * (totals > 0)
+    if not held_out.any():
+        raise CollectionError(f"none of {len(folds)} clips is in a fold; expected one or more to be held out")
+    positive, n_folds = targets[held_out] > 0, int(folds.max()) + 1
+    counts = _sums(positive, folds[held_out])
+    totals = np.maximum(counts.sum(axis=0), 1)
+    occurs = counts.any(axis=0)
+    ties = components([None] * len(folds) if groups is None else groups)[held_out]
     return FoldReport(
-        sizes=tuple(np.bincount(folds, minlength=n_folds).tolist()),
-        largest_deviation=float(deviation.max(initial=0.0)),
-        worst_label=int(deviation.argmax()) if totals.any() else None,
-        absent=tuple(np.flatnonzero((counts == 0).any(axis=0)).tolist()),
+        counts=counts,
+        sizes=tuple(np.bincount(folds[held_out], minlength=n_folds).tolist()),
+        n_never_held_out=int((~held_out).sum()),
+        deviations=np.abs(counts / totals - 1 / n_folds).max(axis=0) * occurs,
+        floors=np.maximum(_sums(positive, ties).max(axis=0) / totals - 1 / n_folds, 0) * occurs,
     )
+
+
+def _sums(positive: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """(n_numbers, n_labels) int64: how many clips of each number have each label."""
+    sums = np.zeros((int(numbers.max()) + 1, positive.shape[1]), dtype=np.int64)
+    np.add.at(sums, numbers, positive)
+    return sums
 
 
 def write_folds(path: Path | str, names: Sequence[str], folds: np.ndarray) -> None:
@@ -180,7 +221,7 @@ def read_folds(path: Path | str, names: Sequence[str]) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        (n_clips,) int64 from 0 to n_folds - 1, each of which occurs.
+        (n_clips,) int64 from 0 to n_folds - 1, each of which occurs, and `NEVER_HELD_OUT`.
 
     Raises
     ------
@@ -190,7 +231,7 @@ def read_folds(path: Path | str, names: Sequence[str]) -> np.ndarray:
     path = Path(path)
     fold_of = {}
     for row in read_rows(path, ("fname", "fold"), unique="fname"):
-        fold_of[row["fname"]] = row.whole_number("fold")
+        fold_of[row["fname"]] = row_fold(row)
         if fold_of[row["fname"]] is None:
             raise row.error("fold is empty; expected a whole number from 0")
     remedy = "these folds belong to another collection, or it changed since"
@@ -201,7 +242,9 @@ def read_folds(path: Path | str, names: Sequence[str]) -> np.ndarray:
     if foreign:
         raise CollectionError(f"{path.name}: {len(foreign)} clips too many, the first is '{foreign[0]}'; {remedy}")
     folds = np.array([fold_of[name] for name in names], dtype=np.int64)
-    present = np.unique(folds)
+    present = np.unique(folds[folds != NEVER_HELD_OUT])
+    if not len(present):
+        raise CollectionError(f"{path.name}: no clip is in a fold, all are {NEVER_HELD_OUT}; nothing would be judged")
     if present[-1] != len(present) - 1:
         raise CollectionError(f"{path.name}: folds {present.tolist()}; expected 0 to {len(present) - 1}, none left out")
     return folds
@@ -214,16 +257,18 @@ def _official_folds(manifest: Manifest, n_given: int, n_folds: int | None) -> np
             f"{len(manifest) - n_given} of {len(manifest)} clips have no fold, the first is '{lacking}'; "
             "give every clip a fold, or none"
         )
-    numbers, folds = np.unique([clip.fold for clip in manifest.clips], return_inverse=True)
-    if len(numbers) < 2:
-        raise CollectionError(f"all clips are in fold {numbers[0]}; expected 2 folds or more, or no fold column")
+    given = np.array([clip.fold for clip in manifest.clips])
+    held_out = given != NEVER_HELD_OUT
+    numbers = np.unique(given[held_out])
+    if len(numbers) == 0 or (len(numbers) == 1 and held_out.all()):
+        raise CollectionError(f"all clips are in fold {given[0]}; expected 2 folds or more, or no fold column")
     if n_folds not in (None, len(numbers)):
         raise CollectionError(
             f"{n_folds} folds asked for, but the collection comes with {len(numbers)} official ones; "
             f"ask for {len(numbers)}, or clear the fold column"
         )
     _check_recordings_whole(manifest)
-    return folds
+    return np.where(held_out, np.searchsorted(numbers, given), NEVER_HELD_OUT)
 
 
 def _check_recordings_whole(manifest: Manifest) -> None:
@@ -254,7 +299,9 @@ def _stratified_folds(manifest: Manifest, n_folds: int, seed: int) -> np.ndarray
     else:
         label_counts = np.zeros((n_parts, targets.shape[1]), dtype=np.int64)
         np.add.at(label_counts, parts, targets)
-        fold_of_part = _greedy_folds(label_counts, np.bincount(parts), n_folds, np.random.default_rng(seed))
+        sizes = np.bincount(parts)
+        fold_of_part = _greedy_folds(label_counts, sizes, n_folds, np.random.default_rng(seed))
+        fold_of_part = _evened(label_counts, sizes, fold_of_part)
     folds = np.empty(len(manifest), dtype=np.int64)
     folds[order] = fold_of_part[parts]
     return folds
@@ -312,4 +359,43 @@ def _greedy_folds(
             folds[chosen], empty[fold], n_open = fold, False, n_open - 1
             lacking[fold] -= label_counts[chosen]
             lacking_clips[fold] -= sizes[chosen]
+    return folds
+
+
+def _evened(label_counts: np.ndarray, sizes: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Move sets of clips, large ones first, as long as that makes the folds more even; none is left empty.
+
+    Uneven is the sum, over folds, labels and the clips as a whole, of the squared difference between a fold's share and
+    1 / n_folds. A set of shares x that goes from fold a to fold b changes it by 2 x·(x + d_b - d_a), with d the
+    differences.
+
+    Parameters
+    ----------
+    label_counts, sizes
+        As for `_greedy_folds`.
+    folds
+        (n_sets,) int64, where they are.
+
+    Returns
+    -------
+    np.ndarray
+        (n_sets,) int64.
+    """
+    folds, counts = folds.copy(), np.column_stack([label_counts, sizes])
+    shares = counts / np.maximum(counts.sum(axis=0), 1)
+    n_sets = np.bincount(folds)
+    differences = np.stack([shares[folds == fold].sum(axis=0) for fold in range(len(n_sets))])
+    differences -= np.where(counts.any(axis=0), 1 / len(n_sets), 0)
+    moved = True
+    while moved:
+        moved = False
+        for chosen in np.argsort(-sizes, kind="stable"):
+            origin, share = folds[chosen], shares[chosen]
+            change = 2 * (differences @ share - differences[origin] @ share + share @ share)
+            change[origin] = 0.0
+            target = int(change.argmin())
+            if n_sets[origin] > 1 and change[target] < -LEAST_GAIN:
+                folds[chosen], moved = target, True
+                differences[[origin, target]] += np.stack([-share, share])
+                n_sets[[origin, target]] += [-1, 1]
     return folds

@@ -6,7 +6,7 @@ A manifest is also a table, `path,labels,subset,group,fold,duration_s,license`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from earmark.atomic import write_text_atomically
-from earmark.data.rows import Row, quoted, unknown_label
-from earmark.data.rows import format_csv as format_csv  # both also for those who keep other tables of clips
-from earmark.data.rows import read_rows as read_rows
+from earmark.data.rows import Row, format_csv, quoted, read_rows, unknown_label
 from earmark.errors import CollectionError, LabelError, did_you_mean
 from earmark.labels import Vocabulary
 
@@ -160,7 +158,11 @@ class Manifest:
         """
         if name not in SUBSETS:
             raise CollectionError(_unknown_subset(name))
-        return replace(self, clips=tuple(clip for clip in self.clips if clip.subset == name))
+        return self.only(clip for clip in self.clips if clip.subset == name)
+
+    def only(self, clips: Iterable[Clip]) -> Manifest:
+        """Some of the clips, or such with other labels, with the same vocabulary; see the class for what is raised."""
+        return replace(self, clips=tuple(clips))
 
     def targets(self) -> np.ndarray:
         """Multi-hot targets, (n_clips, n_labels) float32: 1 where the clip has the label."""
@@ -270,11 +272,14 @@ def row_clip(row: Row, labels: tuple[str, ...], folder: Path, columns: Mapping[s
         If a cell is not what its column says.
     """
     path = row.audio_path(columns["path"], folder)
-    fold_column = columns["fold"]
-    fold = NEVER_HELD_OUT if row.get(fold_column) == str(NEVER_HELD_OUT) else row.whole_number(fold_column)
     duration_s, license_ = row.seconds(columns["duration_s"]), row.get(columns["license"])
     group, subset = row.get(columns["group"]), _subset(row, columns)
-    return Clip(row[columns["path"]], path, labels, subset, group, fold, duration_s, license_)
+    return Clip(row[columns["path"]], path, labels, subset, group, row_fold(row, columns["fold"]), duration_s, license_)
+
+
+def row_fold(row: Row, column: str = "fold") -> int | None:
+    """The fold in a cell, `NEVER_HELD_OUT` for -1, None when it is blank; `CollectionError` if it is anything else."""
+    return NEVER_HELD_OUT if row.get(column) == str(NEVER_HELD_OUT) else row.whole_number(column)
 
 
 def _subset(row: Row, columns: Mapping[str, str]) -> str:

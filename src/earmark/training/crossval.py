@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,13 +25,14 @@ from earmark.atomic import atomic_path, write_text_atomically
 from earmark.audio.picture import PictureSpec, band_statistics
 from earmark.bundle import Bundle, BundleSpec, write_bundle
 from earmark.data.folds import assign_folds, read_folds, write_folds
+from earmark.data.manifest import NEVER_HELD_OUT, Manifest
 from earmark.data.store import Store
 from earmark.errors import RunError
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
 from earmark.training.export import average, renormalized, to_onnx
 from earmark.training.fit import Clips, build_network, fit, score_clips
-from earmark.training.pictures import Pictures, spectrograms_of
+from earmark.training.pictures import Pictures, check_store, spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe, to_tables
 
 SUMMARY = ("lwlrap", "map", "accuracy", "minutes")
@@ -52,6 +53,12 @@ class Run:
         """How many folds there are."""
         return int(self.folds.max()) + 1
 
+    @property
+    def judged(self) -> Manifest:
+        """The clips that a fold holds out, which are all but those that are only learned from."""
+        kept = zip(self.store.manifest.clips, self.folds, strict=True)
+        return self.store.manifest.only(clip for clip, fold in kept if fold != NEVER_HELD_OUT)
+
     def fold_folder(self, fold: int) -> Path:
         """Where one fold's files lie."""
         return self.folder / f"fold-{fold}"
@@ -61,7 +68,7 @@ class Run:
         return (self.fold_folder(fold) / "metrics.json").is_file()
 
 
-def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *, resume: bool) -> Run:
+def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | None, *, resume: bool) -> Run:
     """Start a run's folder, or take up one that was interrupted.
 
     Parameters
@@ -72,8 +79,9 @@ def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *,
         What is learned with; a run that is resumed must have the same one.
     store
         What is learned from.
-    n_folds
-        `None` for the collection's own folds, or five.
+    folds
+        How many; or a table `fname,fold` of them, as `earmark data folds` writes it; `None` for the collection's own,
+        or five.
     resume
         Whether a folder that is there already may be continued.
 
@@ -81,7 +89,12 @@ def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *,
     ------
     RunError
         When the folder is in use and `resume` is not set, or it belongs to another recipe.
+    RecipeError
+        When the store does not hold what the recipe's front end takes.
+    CollectionError
+        When the clips cannot be divided so, or the table is not of these clips or tears a recording apart.
     """
+    check_store(store, recipe.picture)
     if (folder / "recipe.toml").exists():
         if not resume:
             raise RunError(f"{folder}: holds a run already; continue it with --resume, or name another folder")
@@ -90,11 +103,19 @@ def open_run(folder: Path, recipe: Recipe, store: Store, n_folds: int | None, *,
         return Run(folder, recipe, store, read_folds(folder / "folds.csv", store.manifest.names))
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run; name a new folder")
-    folds = assign_folds(store.manifest, n_folds)
+    assigned = _assigned(store.manifest, folds)
     folder.mkdir(parents=True, exist_ok=True)
-    write_folds(folder / "folds.csv", store.manifest.names, folds)
+    write_folds(folder / "folds.csv", store.manifest.names, assigned)
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
-    return Run(folder, recipe, store, folds)
+    return Run(folder, recipe, store, assigned)
+
+
+def _assigned(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
+    if not isinstance(folds, Path):
+        return assign_folds(manifest, folds)
+    numbers = read_folds(folds, manifest.names)
+    given = zip(manifest.clips, numbers.tolist(), strict=True)
+    return assign_folds(manifest.only(replace(clip, fold=number) for clip, number in given))
 
 
 def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = True) -> None:
@@ -178,7 +199,7 @@ def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: boo
 
 def _gather(run: Run) -> None:
     """Write what the folds say together: out-of-fold predictions, their metrics, and the bundle that averages them."""
-    manifest = run.store.manifest
+    manifest = run.judged
     parts = [Predictions.read(run.fold_folder(fold) / "predictions.csv") for fold in range(run.n_folds)]
     names = tuple(name for part in parts for name in part.fnames)
     joined = Predictions(names, manifest.vocabulary, np.concatenate([part.scores for part in parts]))

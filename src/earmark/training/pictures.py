@@ -5,25 +5,74 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from earmark.audio.picture import PictureSpec, clip_log_mel, normalizer, window_starts
+from earmark.audio.picture import PictureSpec, clip_front_end, clip_log_mel, normalizer, window_starts
+from earmark.data.spectrograms import front_end_of
 from earmark.data.store import Store
 from earmark.errors import RecipeError
 from earmark.training.frontend import bounded, to_channels
 
 
-def spectrograms_of(store: Store, indices: np.ndarray, spec: PictureSpec, *, progress: bool = True) -> list[np.ndarray]:
-    """Log-mel spectrograms, (n_mels, n_frames) each, of some clips of a store, by a thread a core."""
-    if store.sample_rate != spec.log_mel.sample_rate:
+def check_store(store: Store, spec: PictureSpec) -> None:
+    """Raise a `RecipeError` when the spectrograms of a front end cannot be had from a store."""
+    if store.encoding.kind == "waveform":
+        if store.sample_rate != spec.log_mel.sample_rate:
+            raise RecipeError(
+                f"the store holds {store.sample_rate} Hz, the recipe wants {spec.log_mel.sample_rate} Hz; "
+                "train from the collection itself, or pack it again at the recipe's rate"
+            )
+        return
+    has, wants = (_flat(msgspec.to_builtins(clip_front_end(s))) for s in (front_end_of(store.encoding), spec))
+    differing = [f"{name} {has[name]} (the recipe: {wants[name]})" for name in has if has[name] != wants[name]]
+    if differing:
         raise RecipeError(
-            f"the store holds {store.sample_rate} Hz, the recipe wants {spec.log_mel.sample_rate} Hz; "
-            "train from the collection itself, or pack it again at the recipe's rate"
+            f"the store's spectrograms were made with {', '.join(differing)}; set the recipe to the store's values "
+            "(--set picture.KEY=VALUE), or pack the collection again with --log-mel and this recipe"
         )
+
+
+def _flat(tables: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tables.items() if name != "log_mel"} | {
+        f"log_mel.{name}": value for name, value in tables["log_mel"].items()
+    }
+
+
+def spectrograms_of(store: Store, indices: np.ndarray, spec: PictureSpec, *, progress: bool = True) -> list[np.ndarray]:
+    """Log-mel spectrograms, (n_mels, n_frames) each, of some clips of a store, by a thread a core.
+
+    A store of waveforms has them made; one of spectrograms must have been made with the same front end.
+
+    Parameters
+    ----------
+    store
+        Of either kind.
+    indices
+        (n,) int64 of clips.
+    spec
+        The front end.
+    progress
+        Whether to show a bar.
+
+    Returns
+    -------
+    list of np.ndarray
+        (n_mels, n_frames) float32, one a clip, in the front end's unit.
+
+    Raises
+    ------
+    RecipeError
+        When the store has another rate, or spectrograms of another front end.
+    """
+    check_store(store, spec)
+    if store.encoding.kind == "log-mel":
+        return [store.spectrogram(index) for index in indices]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = pool.map(lambda index: clip_log_mel(store.waveform(index), spec), indices)
         return list(tqdm(made, total=len(indices), desc="log-mel", unit="clip", disable=not progress))

@@ -7,7 +7,11 @@ import click
 from earmark.cli.group import LazyGroup
 
 VERBS = {
-    "check": "Find what is wrong: files, labels, folds, and sounds that stand there twice.",
+    "fetch": "Download public collections and weights by name, verified.",
+    "check": "Find what is wrong with a collection.",
+    "stats": "Count what a collection holds.",
+    "folds": "Divide a collection into folds, and say how even they are.",
+    "pack": "Decode a collection once, into a store to train from.",
     "synth": "Make a collection of synthesised sounds.",
 }
 """Each command of `earmark data` with its one line of help; its code is imported when it is called."""
@@ -19,5 +23,5 @@ def data() -> None:
 
     \b
     Example:
-      earmark data synth sounds --curated 200
+      earmark data check recordings/
     """

@@ -11,8 +11,9 @@ from typing import Any
 from tabulate import tabulate
 
 from earmark.data.check.twins import Twins, TwinSet, twin_sets
-from earmark.data.manifest import Clip, format_csv
+from earmark.data.manifest import Clip
 from earmark.data.problem import Problem
+from earmark.data.rows import format_csv
 
 N_SHOWN = 5
 """Problems of a kind that the table lists, unless all are asked for."""

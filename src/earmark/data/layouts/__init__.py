@@ -11,6 +11,7 @@ from earmark.data.layouts.reading import Layout as Layout
 from earmark.data.layouts.reading import Reading as Reading
 from earmark.data.manifest import Clip, Manifest
 from earmark.data.problem import Problem
+from earmark.data.store import is_store
 from earmark.data.vocabulary import read_vocabulary
 from earmark.errors import CollectionError, did_you_mean
 
@@ -153,6 +154,11 @@ def _layout(folder: Path, layout: str | None) -> str:
         raise CollectionError(
             f"{folder}: no such folder; expected the folder of a collection, "
             "check the path, or fetch a public one with 'earmark data fetch'"
+        )
+    if is_store(folder):
+        raise CollectionError(
+            f"{folder}: is a packed store, which 'earmark train' and 'earmark data folds' take; expected the "
+            "collection that it was made from"
         )
     if layout is None:
         return _detect(folder)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from earmark.audio.decode import SUFFIXES
+from earmark.audio.suffixes import SUFFIXES
 from earmark.data.layouts.reading import Layout, Reading
 from earmark.data.layouts.table import VOCABULARY, beside
 from earmark.data.manifest import SUBSET_OF_WORD, Clip, Manifest
