@@ -22,7 +22,8 @@ from earmark.data.manifest import Clip, Manifest
 from earmark.data.problem import Problem
 from earmark.errors import AudioError
 from earmark.labels import Vocabulary
-from tests.data.check.disguise import DISGUISES, active, disguise
+
+from .disguise import DISGUISES, active, disguise
 
 RATE = 44_100
 

@@ -72,8 +72,8 @@ def test_long_lists_are_cut_short_unless_all_is_asked_for() -> None:
 
 
 def test_what_to_do_about_twins_and_about_kinds_of_others() -> None:
-    unknown = report(Problem("unknown label", ("a",), "a label", "error"))
-    assert "unknown label  error             1        1  see below" in unknown.to_table()
+    unknown = report(Problem("another kind", ("a",), "a label", "error"))
+    assert "another kind  error             1        1  see below" in unknown.to_table()
     twins = report(twins=(Twins(A, B, 0, 1, 0, 1, 1),))
     assert "leave all but one out" in twins.to_table().splitlines()[5]
 

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from earmark.data.check.landmarks import CODE_BITS, FRAME_S
 
-MAX_LANDMARKS = 1 << 27
-"""Held at a time, 1 GB. What is more is thinned out evenly: by what the landmark is, so that twins keep the same."""
+MAX_LANDMARKS = 1 << 26
+"""Held at a time, 512 MB. What is more is thinned out evenly: by what the landmark is, so that twins keep the same."""
 
-MAX_VOTES = 1 << 25
-"""Sorted at a time, 256 MB; where there are more, clips are taken in several turns."""
+MAX_VOTES = 1 << 24
+"""Sorted at a time, 128 MB; where there are more, clips are taken in several turns."""
 
 MIN_VOTES = 3
 """Votes for one distance that make a pair worth a closer look."""
 
+MANY_CLIPS = 1000
+"""For as many clips and each ten times as many, one vote more is asked for: there are a hundred times as many pairs."""
+
 LANDMARKS_PER_VOTE = 2000
 """One vote more is asked for so many landmarks in the clip that has fewer: the more, the more of them fit by chance."""
 
-N_NEXT = 32
+N_NEXT = 16
 """Of many equal landmarks, each is compared with so many that follow it: a chain still ties all of them together."""
 
 MAX_CANDIDATES = 20
@@ -120,14 +124,15 @@ class LandmarkIndex:
             In order of their clips.
         """
         entries, starts = self._sorted_entries(), np.array(self._starts, dtype=np.int64)
-        n_votes = sum(map(len, _votes(entries, starts)))
-        n_turns = max(1, -(-n_votes // MAX_VOTES))
-        turns = (_elected(_turn(_votes(entries, starts), turn, n_turns)) for turn in range(n_turns))
+        if not len(starts):
+            return []
+        turns = (_elected(np.concatenate(list(_votes(entries, starts, clips)))) for clips in _turns(entries, starts))
         pairs, distances, counts = (np.concatenate(column) for column in zip(*turns, strict=True))
         first, second = pairs >> CLIP_BITS, pairs & ((1 << CLIP_BITS) - 1)
         n_landmarks = np.array(self._counts, dtype=np.int64)
         fewer = np.minimum(n_landmarks[first], n_landmarks[second]) * self.kept_share
-        enough = counts >= MIN_VOTES + fewer // LANDMARKS_PER_VOTE
+        n_more = np.log10(max(1.0, 10 * len(starts) / MANY_CLIPS)) + fewer // LANDMARKS_PER_VOTE
+        enough = counts >= MIN_VOTES + n_more.astype(np.int64)
         first, second, distances, counts = first[enough], second[enough], distances[enough], counts[enough]
         offsets_s = (COARSE * (distances + 1) - NO_DISTANCE) * FRAME_S
         order = np.lexsort((second, first))
@@ -137,7 +142,7 @@ class LandmarkIndex:
         ]
 
     def _sorted_entries(self) -> np.ndarray:
-        """Empty the index into one array, piece by piece, so that nothing is held twice."""
+        """Empty the index into one array, piece by piece, so that nothing is held twice; single landmarks left out."""
         entries = np.empty(self._n_held, dtype=np.uint64)
         end = self._n_held
         while self._chunks:
@@ -146,7 +151,7 @@ class LandmarkIndex:
             end -= len(chunk)
         self._n_held = 0
         entries.sort()
-        return entries
+        return entries[_is_shared(entries)]
 
 
 def _thinned(entries: np.ndarray, n_halvings: int) -> np.ndarray:
@@ -157,8 +162,18 @@ def _thinned(entries: np.ndarray, n_halvings: int) -> np.ndarray:
     return entries[scrambled < np.uint64(1 << (32 - n_halvings))]
 
 
-def _votes(entries: np.ndarray, starts: np.ndarray) -> Iterator[np.ndarray]:
-    """Votes as uint64, from high bits to low ones: first clip, second clip, distance in time."""
+def _is_shared(entries: np.ndarray) -> np.ndarray:
+    """Which entries are the same landmark as one beside them."""
+    shared = np.zeros(len(entries), dtype=bool)
+    for start in range(0, len(entries), CHUNK):
+        codes = entries[start : start + CHUNK + 1] >> np.uint64(POSITION_BITS)
+        equal = np.flatnonzero(codes[1:] == codes[:-1]) + start
+        shared[equal] = shared[equal + 1] = True
+    return shared
+
+
+def _equal(entries: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of entries that are the same landmark, the one with the lower position first."""
     for start in range(0, len(entries), CHUNK):
         chunk = entries[start : start + CHUNK + N_NEXT]
         codes = chunk >> np.uint64(POSITION_BITS)
@@ -167,7 +182,27 @@ def _votes(entries: np.ndarray, starts: np.ndarray) -> Iterator[np.ndarray]:
             if not len(one):
                 break
             one = one[one < CHUNK]
-            yield _vote(_position(chunk[one]), _position(chunk[one + ahead]), starts)
+            yield chunk[one], chunk[one + ahead]
+
+
+def _turns(entries: np.ndarray, starts: np.ndarray) -> list[tuple[int, int]]:
+    """Ranges of first clips whose votes are few enough to be sorted at once, each by where it begins and ends.
+
+    The earlier a clip, the more others follow it: up to twice as many votes as on the average.
+    """
+    n_turns = -(-2 * sum(len(one) for one, _ in _equal(entries)) // MAX_VOTES)
+    first = np.unique(np.linspace(0, len(starts), max(1, n_turns) + 1).astype(np.int64))
+    edges = np.append(starts, np.iinfo(np.int64).max)[first].tolist()
+    return list(pairwise(edges))
+
+
+def _votes(entries: np.ndarray, starts: np.ndarray, clips: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Votes as uint64, from high bits to low ones: first clip, second clip, distance in time."""
+    yield np.empty(0, dtype=np.uint64)
+    for one, other in _equal(entries):
+        position = _position(one)
+        mine = (position >= clips[0]) & (position < clips[1])
+        yield _vote(position[mine], _position(other[mine]), starts)
 
 
 def _position(entries: np.ndarray) -> np.ndarray:
@@ -181,18 +216,11 @@ def _vote(one: np.ndarray, other: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return votes[first != second].astype(np.uint64)
 
 
-def _turn(votes: Iterator[np.ndarray], turn: int, n_turns: int) -> np.ndarray:
-    """The votes that are counted in one of several turns: those for one clip stay together."""
-    clip = np.uint64(CLIP_BITS + DISTANCE_BITS)
-    mine = [batch[(batch >> clip) % np.uint64(n_turns) == turn] for batch in votes]
-    return np.concatenate([np.empty(0, dtype=np.uint64), *mine])
-
-
 def _elected(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pair, distance and votes of each pair that has `MIN_VOTES` for one distance; the distance with the most."""
     votes.sort()
-    keys, counts = np.unique(votes, return_counts=True)
-    keys = keys.astype(np.int64)
+    begins = np.flatnonzero(np.append(np.ones(min(1, len(votes)), dtype=bool), votes[1:] != votes[:-1]))
+    keys, counts = votes[begins].astype(np.int64), np.diff(begins, append=len(votes))
     counts[:-1] += np.where(keys[1:] == keys[:-1] + 1, counts[1:], 0)
     keys, counts = keys[counts >= MIN_VOTES], counts[counts >= MIN_VOTES]
     order = np.lexsort((-counts, keys >> DISTANCE_BITS))
