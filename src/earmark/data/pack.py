@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -277,17 +277,7 @@ def _already_packed(job: _Job, partial: Partial, bad: dict[str, str]) -> tuple[i
 
 def _fill(job: _Job, partial: Partial, first: int, donors: list[Donor], expected: Plan, bad: dict[str, str]) -> int:
     """Pack the recordings from one on, in order; give how many of them were copied."""
-    weights = np.nan_to_num(expected.durations_s, nan=np.inf) * 4 * job.encoding.sample_rate
-    weights = np.clip(weights, LEAST_BYTES, HELD_BYTES)
     n_copied = 0
-
-    def outcome_of(index: int) -> Taken | Donor | AudioError:
-        source = job.sources[index]
-        for donor in donors:
-            if source.key in donor.places:
-                return donor
-        return _taken(source, job.encoding, partial.folder)
-
     bar = tqdm(
         total=len(job.sources),
         initial=first,
@@ -296,26 +286,40 @@ def _fill(job: _Job, partial: Partial, first: int, donors: list[Donor], expected
         disable=not job.progress,
         mininterval=0.1 if sys.stderr.isatty() else 10.0,  # a log file is not to be filled with bars
     )
-    with bar, ThreadPoolExecutor(job.n_workers) as pool:
-        outcomes = map_in_order(
+    with bar, closing(_outcomes(job, partial.folder, first, donors, expected)) as outcomes:
+        for source, outcome in zip(job.sources[first:], outcomes, strict=True):
+            if isinstance(outcome, Taken):
+                with closing(outcome):
+                    partial.append(source.key, outcome)
+            elif isinstance(outcome, Donor):
+                partial.copy(source.key, outcome)
+                n_copied += 1
+            else:
+                bad[source.clip.name] = str(outcome)
+            bar.update()
+    return n_copied
+
+
+def _outcomes(
+    job: _Job, scratch: Path, first: int, donors: list[Donor], expected: Plan
+) -> Generator[Taken | Donor | AudioError, None, None]:
+    """What comes of each recording from one on, in order, read by all workers at once."""
+    weights = np.nan_to_num(expected.durations_s, nan=np.inf) * 4 * job.encoding.sample_rate
+    weights = np.clip(weights, LEAST_BYTES, HELD_BYTES)
+
+    def outcome_of(index: int) -> Taken | Donor | AudioError:
+        source = job.sources[index]
+        donor = next((donor for donor in donors if source.key in donor.places), None)
+        return donor or _taken(source, job.encoding, scratch)
+
+    with ThreadPoolExecutor(job.n_workers) as pool:
+        yield from map_in_order(
             pool,
             outcome_of,
             range(first, len(job.sources)),
             ahead=max(BUDGET_BYTES, 2 * job.n_workers * HELD_BYTES),
             weigh=lambda index: float(weights[index]),
         )
-        with closing(outcomes):  # type: ignore[type-var]
-            for source, outcome in zip(job.sources[first:], outcomes, strict=True):
-                if isinstance(outcome, Taken):
-                    with closing(outcome):
-                        partial.append(source.key, outcome)
-                elif isinstance(outcome, Donor):
-                    partial.copy(source.key, outcome)
-                    n_copied += 1
-                else:
-                    bad[source.clip.name] = str(outcome)
-                bar.update()
-    return n_copied
 
 
 def _taken(source: Source, encoding: Encoding, scratch: Path) -> Taken | AudioError:
