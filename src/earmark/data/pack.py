@@ -8,9 +8,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,12 @@ BUDGET_BYTES = 256 << 20
 
 LEAST_BYTES = 1 << 20
 """What a clip weighs at the least, so that there are never too many."""
+
+SPARE_WORKERS = 1
+"""Threads beyond one a core, as one or another waits for the disk."""
+
+READ_AHEAD_BYTES = 8 << 20
+"""Of a recording that is soon to be decoded, asked of the disk in advance."""
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -125,7 +131,7 @@ def pack(
     keep_on_bad
         Whether what was decoded is kept for the next try when recordings cannot be read.
     n_workers
-        Threads that decode; `None` for one a core. It makes no difference to the store.
+        Threads that decode; `None` for `default_workers`. It makes no difference to the store.
     progress
         Whether to show a bar on standard error.
     say
@@ -152,14 +158,19 @@ def pack(
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target, wait=say if wait else None):
         recover(target)
-        job = _Job(manifest, target, encoding, skip_bad, n_workers or os.cpu_count() or 1, progress, say)
+        job = _Job(manifest, target, encoding, skip_bad, n_workers or default_workers(), progress, say)
         return _without_decoding(job) or _decoded(job, keep_on_bad)
+
+
+def default_workers() -> int:
+    """Threads that decode unless somebody says otherwise: one a core, and one that waits for the disk meanwhile."""
+    return (os.cpu_count() or 1) + SPARE_WORKERS
 
 
 def plan_pack(manifest: Manifest, folder: Path, encoding: Encoding, *, n_workers: int | None = None) -> Plan:
     """Say what `pack` would come to, without doing it; the arguments are those of `pack`."""
     sources = sources_of(manifest, os.path.abspath(manifest.root))
-    return plan(sources, Path(os.path.realpath(folder)), encoding, n_workers=n_workers or os.cpu_count() or 1)
+    return plan(sources, Path(os.path.realpath(folder)), encoding, n_workers=n_workers or default_workers())
 
 
 def _refuse_other_things(target: Path, folder: Path) -> None:
@@ -316,10 +327,23 @@ def _outcomes(
         yield from map_in_order(
             pool,
             outcome_of,
-            range(first, len(job.sources)),
+            _announced(job.sources, first),
             ahead=max(BUDGET_BYTES, 2 * job.n_workers * HELD_BYTES),
             weigh=lambda index: float(weights[index]),
         )
+
+
+def _announced(sources: Sequence[Source], first: int) -> Iterator[int]:
+    """Positions from one on; each recording is asked of the disk some time before, where the system can do that."""
+    for index in range(first, len(sources)):
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError, ValueError):  # what cannot be opened is told when it is decoded
+                descriptor = os.open(sources[index].clip.path, os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    os.posix_fadvise(descriptor, 0, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+                finally:
+                    os.close(descriptor)
+        yield index
 
 
 def _taken(source: Source, encoding: Encoding, scratch: Path) -> Taken | AudioError:

@@ -35,7 +35,7 @@ LEARNED_FROM = ("curated", "noisy")
 @click.option(
     "--subset", "subsets", multiple=True, type=click.Choice(SUBSETS), help="May be repeated.  [default: curated, noisy]"
 )
-@click.option("--workers", type=click.IntRange(1), help="Recordings at a time.  [default: one a core]")
+@click.option("--workers", type=click.IntRange(1), help="Recordings at a time.  [default: one more than cores]")
 @click.option("--dry-run", is_flag=True, help="Only say how much it would come to.")
 @click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read; the exit status is still 1.")
 @collection_options
