@@ -10,6 +10,10 @@ log-mel   uint8      stored * scale + shift, the clip's lowest level as 0 and it
 ========  =========  ==================================================================================
 
 Each clip has its own scale, so a quiet clip loses nothing and an overshooting one is not clipped.
+
+Rounding a waveform to 16 bits leaves noise some 100 dB below its peak. Spectrograms made from a store of waveforms
+therefore differ by several dB in bands that are all but empty, such as those above the cut-off of a lossy codec; a
+store of spectrograms is made from the waveforms before they are rounded, and does not.
 """
 
 from __future__ import annotations
