@@ -12,6 +12,7 @@ import soundfile
 
 from earmark.audio.logmel import LogMelSpec
 from earmark.audio.picture import PictureSpec
+from earmark.data import plan as plan_module
 from earmark.data.encoding import Encoding
 from earmark.data.manifest import Clip, Manifest
 from earmark.data.pack import plan_pack
@@ -138,3 +139,38 @@ class TestDigests:
         manifests += [replace(manifests[0], layout="esc50"), replace(manifests[0], vocabulary=Vocabulary(["Bark"]))]
         assert len({label_digest(manifest) for manifest in manifests}) == 9
         assert label_digest(manifests[0]) == label_digest(replace(manifests[0], root=Path("/")))
+
+
+def test_lengths_in_a_large_collection_are_told_by_the_sizes_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_module, "MOST_HEADERS", 4)
+    rng = np.random.default_rng(0)
+    lengths = [1000 * (2 + number % 5) for number in range(20)]
+    waveforms = {
+        f"{number:02d}.{'flac' if number % 2 else 'wav'}": rng.uniform(-0.5, 0.5, n).astype(np.float32)
+        for number, n in enumerate(lengths)
+    }
+    (tmp_path / "in").mkdir()
+    for name, samples in waveforms.items():
+        soundfile.write(tmp_path / "in" / name, samples, RATE, subtype="PCM_16")
+    clips = tuple(Clip(name, tmp_path / "in" / name, ()) for name in waveforms)
+    clips = (*clips, Clip("said", tmp_path / "in" / "none.wav", (), duration_s=7.0))
+    opened: list[Path] = []
+    stream = plan_module.stream
+    monkeypatch.setattr(plan_module, "stream", lambda path: opened.append(path) or stream(path))
+    plan = plan_pack(Manifest(clips, VOCABULARY, tmp_path / "in", "table"), tmp_path / "store", WAVEFORM)
+    assert len(opened) == 4
+    assert plan.is_estimate
+    stated_s = [n / RATE for n in lengths]
+    np.testing.assert_allclose(plan.durations_s, [*stated_s, 7.0], rtol=0.03)
+    assert plan.durations_s[-1] == 7.0
+    assert ": about " in plan.summary()
+    full = replace(plan, free_bytes=round(0.97 * plan.n_bytes))
+    full.check_room(tmp_path)  # it may just be room enough
+    with pytest.raises(StoreError, match="make room"):
+        replace(plan, free_bytes=round(0.9 * plan.n_bytes)).check_room(tmp_path)
+
+
+def test_a_small_collection_is_not_estimated(tmp_path: Path) -> None:
+    assert not plan_pack(noise_of(tmp_path / "noise", 3), tmp_path / "store", WAVEFORM).is_estimate
