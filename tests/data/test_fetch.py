@@ -24,7 +24,7 @@ from earmark.cli.data import fetch as command_module
 from earmark.data import catalog as catalog_module
 from earmark.data.catalog import ArchiveParts, Entry, RemoteFile, catalog
 from earmark.data.download import Patience
-from earmark.data.fetch import NOTE_NAME, RECORD_NAME, fetch, in_words, license_note, read_mirror
+from earmark.data.fetch import NOTE_NAME, RECORD_NAME, fetch, license_note, read_mirror
 from earmark.data.layouts import read_collection
 from earmark.data.zenodo import read_record
 from earmark.errors import ArchiveError, EarmarkError, FetchError
@@ -536,14 +536,6 @@ def test_a_file_that_the_record_does_not_have(tiny: Entry, server: Loopback, tmp
     server.files["api"] = b'{"files": []}'
     with pytest.raises(FetchError, match=r"/api: has no file audio\.z01; expected it there, give copies with --mirror"):
         fetch(entry, tmp_path / "tiny", patience=HURRIED)
-
-
-@pytest.mark.parametrize(
-    ("n_bytes", "said"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (4_066_513, "4.1 MB"), (10**12, "1000.0 GB")],
-)
-def test_sizes_in_words(n_bytes: int, said: str) -> None:
-    assert in_words(n_bytes) == said
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from earmark.data import partial as making
 from earmark.data.encoding import Encoding
 from earmark.data.manifest import Clip, Manifest
 from earmark.data.partial import locked, sibling
-from earmark.data.plan import in_bytes
+from earmark.data.sizes import in_words
 from earmark.data.spectrograms import log_mel_encoding
 from earmark.data.store import open_store
 from earmark.errors import CollectionError, StoreError
@@ -469,7 +469,7 @@ class TestNoRoom:
         store = packed(noise, tmp_path / "undisturbed")
         full_after(int(store.offsets[10]) * 2 + 300)
         text = error_of(lambda: put(noise, tmp_path / "store"), StoreError)
-        needed = in_bytes(int(store.lengths[10:].sum()) * 2 + 200 * N_CLIPS)
+        needed = in_words(int(store.lengths[10:].sum()) * 2 + 200 * N_CLIPS)
         assert f"{tmp_path / 'store'}: the disk is full after 10 of 24 clips: about {needed} more are needed, " in text
         assert text.endswith(
             " free; make room or name a folder on another disk; 10 clips are kept in "

@@ -20,6 +20,7 @@ from earmark.atomic import write_text_atomically
 from earmark.data.archives import Limits, Unpacking, unpack
 from earmark.data.catalog import Entry, RemoteFile
 from earmark.data.download import Patience, download_verified, need_pooch
+from earmark.data.sizes import in_words
 from earmark.data.zenodo import complete, read_record
 from earmark.errors import EarmarkError, FetchError
 
@@ -93,20 +94,6 @@ def read_mirror(text: str) -> Mirror:
     if not folder.is_dir():
         raise EarmarkError(f"--mirror {text}: no such folder; expected one that holds the published files")
     return Mirror(folder=folder)
-
-
-def in_words(n_bytes: int) -> str:
-    """A number of bytes as people say it.
-
-    Examples
-    --------
-    >>> in_words(24_678_734_449)
-    '24.7 GB'
-    """
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.1f} {unit}"
-    return f"{n_bytes} bytes"
 
 
 def license_note(entry: Entry) -> str:

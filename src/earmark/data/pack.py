@@ -32,7 +32,8 @@ from earmark.data.partial import (
     recover,
     sibling,
 )
-from earmark.data.plan import Plan, Source, audio_digest, in_bytes, label_digest, plan, sources_of
+from earmark.data.plan import Plan, Source, audio_digest, label_digest, plan, sources_of
+from earmark.data.sizes import in_words
 from earmark.data.store import COLUMNS, VERSION, Store, digests_of, is_store, open_store
 from earmark.errors import AudioError, CollectionError, StoreError
 from earmark.parallel import map_in_order
@@ -363,8 +364,8 @@ def _unreadable(bad: dict[str, str], n_clips: int) -> str:
 
 
 def _without_room(job: _Job, partial: Partial, expected: Plan, error: OSError) -> str:
-    needed = in_bytes(max(0, expected.n_bytes - partial.n_bytes))
-    free = in_bytes(shutil.disk_usage(job.target.parent).free)
+    needed = in_words(max(0, expected.n_bytes - partial.n_bytes))
+    free = in_words(shutil.disk_usage(job.target.parent).free)
     what = "the disk is full" if error.errno != errno.EFBIG else "no file may be so large here (limit or file system)"
     kept = "nothing is left behind"
     if partial.n_safe:

@@ -18,6 +18,7 @@ from earmark.data.encoding import Encoding
 from earmark.data.intake import HELD_BYTES
 from earmark.data.manifest import Clip, Manifest
 from earmark.data.partial import Key, inside
+from earmark.data.sizes import in_words
 from earmark.data.spectrograms import front_end_of
 from earmark.data.store import VERSION
 from earmark.errors import AudioError, StoreError
@@ -92,7 +93,7 @@ class Plan:
         at = f"{self.encoding.kind} {self.encoding.dtype} at {self.encoding.sample_rate} Hz"
         most = "at most " if self.is_bound else about
         return (
-            f"{self.n_clips} clips, {hours}: {most}{in_bytes(self.n_bytes)} as {at}; {in_bytes(self.free_bytes)} free"
+            f"{self.n_clips} clips, {hours}: {most}{in_words(self.n_bytes)} as {at}; {in_words(self.free_bytes)} free"
         )
 
     def check_room(self, target: Path, n_present: int = 0) -> None:
@@ -101,7 +102,7 @@ class Plan:
         surely = needed - (MARGIN * self.n_bytes if self.is_estimate else 0)
         if surely > self.free_bytes and not self.is_bound:
             raise StoreError(
-                f"{target}: {in_bytes(needed)} are needed and {in_bytes(self.free_bytes)} are free; "
+                f"{target}: {in_words(needed)} are needed and {in_words(self.free_bytes)} are free; "
                 "make room, name a folder on another disk, or pack at a lower rate or as log-mel (--log-mel)"
             )
 
@@ -217,11 +218,3 @@ def label_digest(manifest: Manifest) -> str:
         row = [clip.name, clip.labels, clip.subset, clip.group, clip.fold, clip.duration_s, clip.license]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
-
-
-def in_bytes(n_bytes: int) -> str:
-    """A size as people read it, in decimal units: ``"23.0 GB"``."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.1f} {unit}"
-    return f"{n_bytes / 1e3:.1f} kB"

@@ -10,7 +10,8 @@ from tabulate import tabulate
 
 from earmark.data.catalog import Entry, catalog, find_entry
 from earmark.data.fetch import fetch as fetch_entry
-from earmark.data.fetch import in_words, license_note, read_mirror
+from earmark.data.fetch import license_note, read_mirror
+from earmark.data.sizes import in_words
 
 
 @click.command()

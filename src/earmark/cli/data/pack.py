@@ -12,7 +12,7 @@ from earmark.data.encoding import DTYPES, Encoding
 from earmark.data.manifest import SUBSETS, Manifest
 from earmark.data.pack import N_ERRORS_SHOWN, Packed, plan_pack
 from earmark.data.pack import pack as pack_into
-from earmark.data.plan import in_bytes
+from earmark.data.sizes import in_words
 from earmark.data.spectrograms import largest_error_db, log_mel_encoding
 from earmark.data.store import is_store, open_store
 from earmark.errors import CollectionError
@@ -121,7 +121,7 @@ def _summary(folder: Path, packed: Packed) -> str:
     if encoding.kind == "log-mel":
         what += f", off by {largest_error_db(encoding, store.scales):.2f} dB at the most"
     reused = f", {packed.n_reused} of them not decoded now" if packed.status == "packed" and packed.n_reused else ""
-    return f"{folder}: {packed.status}: {packed.n_clips} clips{reused}, {in_bytes(packed.n_bytes)}, {what}"
+    return f"{folder}: {packed.status}: {packed.n_clips} clips{reused}, {in_words(packed.n_bytes)}, {what}"
 
 
 def _say(line: str) -> None:
