@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark.atomic import atomic_path
-from earmark.data.stats import Statistics
+from earmark.data.stats import Statistics, pairs_together
 from earmark.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ COLOURS = {"curated": "#1565c0", "noisy": "#ef6c00", "test": "#757575"}
 INCHES_A_LABEL = 0.2
 WIDTH_INCHES, LEAST_HEIGHT_INCHES = 15.0, 6.5
 DOTS_PER_INCH = 120
+TICKS_S = tuple(digit * 10.0**power for power in range(-2, 5) for digit in (1, 2, 5))
 MOST_NAMED = 100
 """Labels beyond so many have no names beside the squares, which would be too small to read."""
 
@@ -69,12 +70,16 @@ def _draw_labels(axes: Axes, statistics: Statistics) -> None:
 
 
 def _draw_together(axes: Axes, statistics: Statistics) -> None:
+    axes.set_title("Clips with both labels")
+    if not pairs_together(statistics):
+        axes.text(0.5, 0.5, "No clip has two labels.", ha="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return
     counts = statistics.together.astype(float)
     np.fill_diagonal(counts, np.nan)
     highest = max(1.0, np.nanmax(counts, initial=1.0))
     image = axes.imshow(np.ma.masked_invalid(counts), cmap="magma_r", vmin=0, vmax=highest)
     axes.set_facecolor("#e0e0e0")
-    axes.set_title("Clips with both labels")
     names = list(statistics.labels)
     if len(names) <= MOST_NAMED:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
@@ -95,7 +100,10 @@ def _draw_durations(axes: Axes, statistics: Statistics) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    lowest, highest = axes.get_xlim()
+    ticks = [tick for tick in TICKS_S if lowest <= tick <= highest]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_title("Lengths")
     axes.set_xlabel("s (line: all, band: 5 to 95 %,\nbox: 25 to 75 %, stroke: median)")
 
