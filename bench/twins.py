@@ -2,11 +2,11 @@
 
     python bench/twins.py ../shared/data/esc10
 
-Takes one clip of each recording of ESC-10's folds 3 to 5 (thresholds were chosen on folds 1 and 2), without the silence
-around it, writes copies in the disguises of the tests (encoded at some 40 kbit/s, cut by 20 to 40 % at each end, 12 dB
-louder or softer, at other rates, and several of these at once), checks all of them together, and writes
-`bench/results/<collection>/twins.json`: the share found of each disguise, of all copies and of those of a second and
-more; pairs of different recordings; and how far offsets are off.
+Takes one clip of each recording of ESC-10's folds 3 to 5 (how much alike copies are was learned from folds 1 and 2; how
+much different recordings are, from all of ESC-10), without the silence around it, writes copies in the disguises of the
+tests (encoded at some 40 kbit/s, cut by 20 to 40 % at each end, 12 dB louder or softer, at other rates, and several of
+these at once), checks all of them together, and writes `bench/results/<collection>/twins.json`: the share found of each
+disguise, of all copies and of those of a second and more; pairs of different recordings; and how far offsets are off.
 """
 
 from __future__ import annotations
