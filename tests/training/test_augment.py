@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 
 from earmark.audio.picture import PictureSpec
-from earmark.training.augment import mask, mixup, random_gain, warp
-from earmark.training.recipe import AugmentRecipe
+from earmark.training.augment.pictures import mask, mixup, random_gain, warp
+from earmark.training.augment.recipe import AugmentRecipe, BandMask, BandShift, Equaliser, Gain, Stretch, TimeMask
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -40,14 +40,14 @@ def test_mixup_is_the_same_for_the_same_seed() -> None:
 
 
 def test_gain_is_uniform_within_its_range() -> None:
-    gain = random_gain(10_000, 8, AugmentRecipe(gain_db=6.0), seeded())
+    gain = random_gain(10_000, 8, AugmentRecipe(gain=Gain(gain_db=6.0)), seeded())
     assert gain.abs().max() <= 6
     assert abs(gain[:, 0].std().item() - 6 / 3**0.5) < 0.1
     assert torch.equal(gain, gain[:, :1].expand(-1, 8))
 
 
 def test_equaliser_is_a_line_through_random_points() -> None:
-    line = random_gain(10_000, 9, AugmentRecipe(equaliser_db=6.0), seeded())
+    line = random_gain(10_000, 9, AugmentRecipe(equaliser=Equaliser(gain_db=6.0)), seeded())
     assert line.abs().max() <= 6
     assert abs(line[:, 2].std().item() - 6 / 3**0.5) < 0.1
     # five points over nine bands: every other band lies half-way between its neighbours
@@ -60,7 +60,7 @@ def test_no_gain_is_zero() -> None:
 
 def test_masks_blank_whole_rows_and_columns_of_limited_width() -> None:
     spec = PictureSpec()
-    recipe = AugmentRecipe(n_time_masks=1, time_mask_s=0.2, n_band_masks=1, band_mask=0.25)
+    recipe = AugmentRecipe(time_mask=TimeMask(max_s=0.2), band_mask=BandMask(max_share=0.25))
     masked = mask(torch.ones(200, 1, 64, 100), recipe, spec, seeded())[:, 0]
     blank_columns = (masked.sum(1) == 0).sum(1)
     blank_rows = (masked.sum(2) == 0).sum(1)
@@ -79,14 +79,14 @@ def test_no_masks_change_nothing() -> None:
 def test_warp_moves_a_tone_to_other_bands_and_a_click_away_from_the_middle() -> None:
     pictures = torch.zeros(200, 1, 64, 100)
     pictures[:, 0, 32, :] = 1
-    recipe = AugmentRecipe(band_shift=0.125)
+    recipe = AugmentRecipe(band_shift=BandShift(max_share=0.125))
     bands = warp(pictures, recipe, seeded())[:, 0, :, 50].argmax(1)
     assert bands.min() == 24
     assert bands.max() == 40
 
     pictures = torch.zeros(200, 1, 4, 100)
     pictures[..., 74:76] = 1  # a quarter of the picture from its middle
-    frames = warp(pictures, AugmentRecipe(time_stretch=0.25), seeded())[:, 0, 2].argmax(1)
+    frames = warp(pictures, AugmentRecipe(stretch=Stretch(max_change=0.25)), seeded())[:, 0, 2].argmax(1)
     assert abs(frames.min().item() - (49.5 + 25 / 1.25)) <= 1
     assert abs(frames.max().item() - (49.5 + 25 * 1.25)) <= 1
 

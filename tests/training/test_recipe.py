@@ -18,7 +18,7 @@ def test_built_in_recipe_is_named_as_its_file_and_says_what_it_is(name: str) -> 
 
 
 def test_recipe_survives_toml() -> None:
-    recipe = load_recipe("small-colour")
+    recipe = load_recipe("small-colour", ["fit.stages=[{epochs=30, freeze=true}, {epochs=10, lr=1e-4}]"])
     assert load_recipe_from_text(tomli_w.dumps(to_tables(recipe))) == recipe
 
 
@@ -29,8 +29,8 @@ def load_recipe_from_text(text: str) -> Recipe:
 
 
 def test_settings_replace_values_of_their_type() -> None:
-    recipe = load_recipe("fast", ["fit.epochs=2", "picture.channels=grey", "augment.mixup_alpha=0.0"])
-    assert (recipe.fit.epochs, recipe.picture.channels, recipe.augment.mixup_alpha) == (2, "grey", 0.0)
+    recipe = load_recipe("fast", ["fit.epochs=2", "picture.channels=grey", "augment.mixup.probability=0.0"])
+    assert (recipe.fit.epochs, recipe.picture.channels, recipe.augment.mixup.probability) == (2, "grey", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,14 @@ def test_settings_replace_values_of_their_type() -> None:
             "picture.mean=[1.0, 2.0]",
             "mean and std hold [2] numbers; expected one each, or for normalization 'band' one",
         ),
+        (
+            "augment.mixup.alfa=0.4",
+            "unknown key 'augment.mixup.alfa'; did you mean 'alpha'?; known here are probability",
+        ),
+        ("augment.mixup.alpha=0", "augment.mixup.alpha: Expected `float` > 0.0"),
+        ("fit.stages=[{epochs=2}, {epoch=3}]", "unknown key 'fit.stages[1].epoch'; did you mean 'epochs'?"),
+        ("fit.stages=[{epochs=2}, {epochs=3}]", "epochs is 100, but the stages have 5 in all; set epochs = 5"),
+        ("augment.noise.snr_db=[30.0, 10.0]", "snr_db is [30.0, 10.0]; expected the lower limit first"),
         ("epochs", "'epochs' sets nothing; expected key=value, such as fit.epochs=10"),
         ("window_s.x=1", "'window_s.x=1': 'window_s' is a value, not a table of values"),
     ],

@@ -178,6 +178,38 @@ def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> list[in
     return [*starts, n_frames - window_frames]
 
 
+def scored_windows(
+    n_frames: int, window_frames: int, hop_frames: int, windows_weight: float = 1.0
+) -> tuple[list[int], list[float]]:
+    """Windows that a clip is scored by, and what each one's scores count for.
+
+    Parameters
+    ----------
+    n_frames
+        Of the clip.
+    window_frames, hop_frames
+        Length of a window and step from one to the next.
+    windows_weight
+        Share of the mean over the windows of `window_starts`; the rest is the share of the window in the clip's
+        middle.
+
+    Returns
+    -------
+    starts, weights
+        First frames, and weights whose sum is 1.
+
+    Examples
+    --------
+    >>> scored_windows(10, 4, 3, 0.5)
+    ([0, 3, 6, 3], [0.16666666666666666, 0.16666666666666666, 0.16666666666666666, 0.5])
+    """
+    starts = window_starts(n_frames, window_frames, hop_frames)
+    if windows_weight == 1 or len(starts) == 1:
+        return starts, [1 / len(starts)] * len(starts)
+    weights = [windows_weight / len(starts)] * len(starts)
+    return [*starts, (n_frames - window_frames) // 2], [*weights, 1 - windows_weight]
+
+
 def windows(spectrogram: np.ndarray, spec: PictureSpec, window_frames: int, hop_frames: int) -> np.ndarray:
     """Cut a clip's spectrogram into the pictures that a network sees.
 

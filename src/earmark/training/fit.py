@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from earmark.metrics import lwlrap
-from earmark.training.augment import mask, mixup, random_gain, warp
+from earmark.training.feed import Feed
 from earmark.training.models import BLOCKS_PER_STAGE, ResNet
 from earmark.training.pictures import Pictures
 from earmark.training.recipe import FitRecipe, ModelRecipe, Recipe
@@ -37,6 +37,8 @@ WINDOWS_PER_BATCH = 64
 def build_network(model: ModelRecipe, n_labels: int) -> ResNet:
     """Make the network that a recipe names, with random weights."""
     options = msgspec.structs.asdict(model)
+    for absent in ("drop_path", "init"):
+        del options[absent]
     return ResNet(n_labels, blocks=BLOCKS_PER_STAGE[options.pop("name")], **options)
 
 
@@ -51,33 +53,19 @@ class Clips:
 class Tagger(lightning.LightningModule):
     """The network with what its training needs: augmentation, loss, schedule, the validation curve."""
 
-    training_targets: Tensor
-
     def __init__(self, recipe: Recipe, training: Clips, validation: Clips | None, n_steps: int, seed: int) -> None:
         super().__init__()
         self.recipe = recipe
         self.n_steps = n_steps
         self.network = build_network(recipe.model, training.targets.shape[1])
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.training_pictures = training.pictures
-        self.register_buffer("training_targets", training.targets, persistent=False)
+        self.feed = Feed(recipe, training.pictures, training.targets)
         self.validation = validation
         self.draws = torch.Generator().manual_seed(seed)
 
     def training_step(self, clips: Tensor, _: int) -> Tensor:
         """Loss of one batch, (n,) indices of training clips."""
-        recipe, augment = self.recipe, self.recipe.augment
-        starts = self.training_pictures.random_starts(clips, recipe.window_frames, self.draws)
-        wraps = self.training_pictures.random_wraps(clips, self.draws)
-        gain_db = random_gain(len(clips), recipe.picture.log_mel.n_mels, augment, self.draws).to(clips.device)
-        pictures = self.training_pictures.cut(clips, starts, recipe.window_frames, gain_db=gain_db, wraps=wraps)
-        if augment.time_stretch or augment.band_shift:
-            pictures = warp(pictures, augment, self.draws)
-        targets = self.training_targets[clips]
-        if augment.mixup_alpha:
-            pictures, targets = mixup(pictures, targets, augment.mixup_alpha, self.draws)
-        if augment.n_time_masks or augment.n_band_masks:
-            pictures = mask(pictures, augment, recipe.picture, self.draws)
+        pictures, targets = self.feed.batch(clips, self.draws)
         logits = self.network(pictures.contiguous(memory_format=torch.channels_last))
         loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets)
         self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(clips))

@@ -9,87 +9,184 @@ import re
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from earmark.audio.picture import PictureSpec
 from earmark.errors import RecipeError, did_you_mean
-
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-NonNegative = Annotated[float, msgspec.Meta(ge=0)]
-Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-PositiveCount = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
+from earmark.training.augment.recipe import AugmentRecipe
+from earmark.training.ranges import Count, NonNegative, Positive, PositiveCount, Probability
+from earmark.training.ranges import Table as _Table
 
 
 class ModelRecipe(_Table, frozen=True):
-    """The network: its name, the factor on its channels, the channels it takes, dropout, pooling, stem."""
+    """The network.
 
-    name: Literal["resnet18"] = "resnet18"
+    Attributes
+    ----------
+    name
+        ``"resnet18"`` and ``"resnet34"``, shaped as the ImageNet weights at width 1; ``"mobile04"`` and ``"mobile10"``,
+        MobileNetV3 in the shape of EfficientAT's checkpoints.
+    width
+        Factor on the channels of every layer.
+    n_channels
+        That the first layer takes; grey pictures are repeated where it takes more than one.
+    dropout
+        Probability of dropping a feature before the last layer.
+    drop_path
+        Probability of leaving out the last residual block in training; earlier ones are left out less often, in
+        proportion to their depth (stochastic depth).
+    pooling
+        How the last feature map becomes one vector, or one logit a label; see `earmark.training.models`.
+    stem
+        ``"gentle"``, for residual networks: 3x3 at first and no maximum after it, so that each output sees less.
+    init
+        File of weights to start from, empty for random ones; the last layer is taken over only when its labels fit.
+    """
+
+    name: Literal["resnet18", "resnet34", "mobile04", "mobile10"] = "resnet18"
     width: Annotated[float, msgspec.Meta(gt=0, le=4)] = 1.0
     n_channels: Literal[1, 2, 3] = 1
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
-    pooling: Literal["average", "both"] = "average"
+    drop_path: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    pooling: Literal["average", "max", "both", "attention"] = "average"
     stem: Literal["standard", "gentle"] = "standard"
+    init: str = ""
+
+    def __post_init__(self) -> None:
+        if self.stem == "gentle" and self.name.startswith("mobile"):
+            raise ValueError(f"stem 'gentle' goes with residual networks; {self.name} has one stem, 'standard'")
 
 
-class AugmentRecipe(_Table, frozen=True):
-    """What is done to each training picture.
+class LossRecipe(_Table, frozen=True):
+    """What is made small.
 
-    `mixup_alpha`: both parameters of the Beta distribution that mixing weights are drawn from, 0 for no mixing.
-    `gain_db`: each picture is made louder or softer by up to so much; `equaliser_db`: and its bands differently, along
-    a random line. `time_stretch`: each plays by up to this share faster or slower; `band_shift`: and higher or lower by
-    up to this share of the bands. `n_time_masks` of up to `time_mask_s` seconds and
-    `n_band_masks` of up to `band_mask` (a share of the bands) are blanked out.
+    Attributes
+    ----------
+    name
+        ``"bce"``: binary cross-entropy of each label. ``"focal"``: the same, with what is known already weighing less.
+        ``"bootstrap"``: the same against targets that are partly the network's own scores, for labels that are noisy.
+    focal_gamma
+        How much less: cross-entropy times ``(1 - p)^gamma``, p the score of what is true.
+    bootstrap_weight
+        The share of the given targets; the rest are the network's scores.
+    label_smoothing
+        Targets t become ``t (1 - s) + s / 2``.
     """
 
-    mixup_alpha: NonNegative = 0.0
-    gain_db: NonNegative = 0.0
-    equaliser_db: NonNegative = 0.0
-    time_stretch: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    band_shift: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
-    n_time_masks: Count = 0
-    time_mask_s: NonNegative = 0.5
-    n_band_masks: Count = 0
-    band_mask: Probability = 0.15
+    name: Literal["bce", "focal", "bootstrap"] = "bce"
+    focal_gamma: NonNegative = 2.0
+    bootstrap_weight: Probability = 0.8
+    label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+
+
+class Stage(_Table, frozen=True):
+    """One cycle of a training that has several.
+
+    Attributes
+    ----------
+    epochs
+        Its length.
+    lr
+        The highest rate, 0 for the recipe's.
+    lr_lowest
+        The highest rate of the layers nearest the input; those between have rates between, each the same factor above
+        the one before. 0 for `lr`.
+    freeze
+        Whether everything but the last layer, and the normalisation of the others, stays as it is.
+    """
+
+    epochs: PositiveCount
+    lr: NonNegative = 0.0
+    lr_lowest: NonNegative = 0.0
+    freeze: bool = False
 
 
 class FitRecipe(_Table, frozen=True):
-    """The optimisation: AdamW under a one-cycle rate, with a moving average of the weights.
+    """The optimisation.
 
-    `lr` is the highest rate; it is reached after `warmup_share` of all steps. `ema_decay` is the average's for each
-    step, once it is under way. `precision` is the trainer's: bf16 is used where the device computes with it.
+    Attributes
+    ----------
+    epochs
+        In all; when there are stages, it must be the sum of theirs.
+    batch_size
+        Clips to a step, over all devices together.
+    optimizer, momentum, weight_decay
+        ``"adamw"``, or ``"sgd"`` with Nesterov's momentum. Biases and normalisation are not decayed.
+    lr, lr_lowest
+        As in `Stage`, for a training without stages.
+    schedule
+        ``"one-cycle"``: from a 25th of the rate up to it and down to nearly 0, by half cosines, momentum the other way
+        round. ``"cosine"``: up in a straight line, down by a half cosine. ``"constant"``.
+    warmup_share
+        Share of the steps that the way up takes.
+    averaging
+        ``"ema"``: a moving average of the weights is kept, whose decay for each step is `ema_decay` once it is under
+        way. ``"swa"``: their mean over the last `swa_share` of all steps. ``"none"``: the last ones.
+    clip_norm
+        Gradients longer than this are shortened to it; 0 for no limit.
+    precision
+        The trainer's; ``"auto"`` is bf16 where the device computes with it.
+    compile
+        Whether the network is compiled; ``"auto"`` on a GPU, where it pays.
+    stages
+        Cycles one after the other.
+    seed
+        Of everything drawn; fold i has ``seed + i``.
     """
 
     epochs: PositiveCount = 40
     batch_size: Annotated[int, msgspec.Meta(ge=2)] = 32
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
     lr: Positive = 2e-3
+    lr_lowest: NonNegative = 0.0
     weight_decay: NonNegative = 0.02
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     warmup_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.3
+    averaging: Literal["ema", "swa", "none"] = "ema"
     ema_decay: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.99
+    swa_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25
+    clip_norm: NonNegative = 0.0
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    stages: tuple[Stage, ...] = ()
     seed: Count = 0
+
+    def __post_init__(self) -> None:
+        in_stages = sum(stage.epochs for stage in self.stages)
+        if self.stages and in_stages != self.epochs:
+            raise ValueError(
+                f"epochs is {self.epochs}, but the stages have {in_stages} in all; set epochs = {in_stages}, or change "
+                "the stages"
+            )
+
+    @property
+    def all_stages(self) -> tuple[Stage, ...]:
+        """The stages, with their rates filled in; a training without any has one."""
+        stages = self.stages or (Stage(epochs=self.epochs, lr=self.lr, lr_lowest=self.lr_lowest),)
+        filled = (msgspec.structs.replace(stage, lr=stage.lr or self.lr) for stage in stages)
+        return tuple(msgspec.structs.replace(stage, lr_lowest=stage.lr_lowest or stage.lr) for stage in filled)
 
 
 class Recipe(_Table, frozen=True):
     """A whole recipe.
 
     `window_s` is the length of the pictures that the network learns and scores, `hop_s` the step between the windows of
-    a clip that is longer; a clip's scores are the mean over its windows.
+    a clip that is longer. A clip's scores are the mean over its windows by `windows_weight`, and for the rest those of
+    the window in its middle.
     """
 
     name: str = "unnamed"
     description: str = ""
     window_s: Positive = 5.0
     hop_s: Positive = 2.5
+    windows_weight: Probability = 1.0
     picture: PictureSpec = PictureSpec()
     model: ModelRecipe = ModelRecipe()
     augment: AugmentRecipe = AugmentRecipe()
+    loss: LossRecipe = LossRecipe()
     fit: FitRecipe = FitRecipe()
 
     def __post_init__(self) -> None:
@@ -197,12 +294,17 @@ def _explain(message: str) -> str:
 
 
 def _struct_at(table: str) -> Any:
+    """The struct that a table of the recipe is read into, such as ``fit.stages[1]``."""
     struct: Any = Recipe
     for part in filter(None, table.split(".")):
-        struct = {field.name: field.type for field in msgspec.structs.fields(struct)}[part]
+        struct = {field.name: field.type for field in msgspec.structs.fields(struct)}[part.split("[")[0]]
+        structs = (argument for argument in get_args(struct) if isinstance(argument, type))
+        struct = next((s for s in structs if issubclass(s, msgspec.Struct)), struct)  # of one that may be absent
     return struct
 
 
 def to_tables(recipe: Recipe) -> dict[str, Any]:
-    """Every value of a recipe as plain nested tables, as TOML and JSON hold them."""
-    return msgspec.to_builtins(recipe)
+    """Every value of a recipe as plain nested tables, as TOML and JSON hold them; what it does without is left out."""
+    tables: dict[str, Any] = msgspec.to_builtins(recipe)
+    tables["augment"] = {name: value for name, value in tables["augment"].items() if value is not None}
+    return tables

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from earmark.audio.picture import PictureSpec
-from earmark.training.recipe import AugmentRecipe
+from earmark.training.augment.recipe import AugmentRecipe
 
 
 def mixup(pictures: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -45,9 +45,6 @@ def _beta(alpha: float, n: int, generator: torch.Generator) -> Tensor:
     return (gammas[0] / gammas.sum(0).clamp(min=1e-300)).float()
 
 
-N_EQUALISER_POINTS = 5
-
-
 def random_gain(n: int, n_mels: int, recipe: AugmentRecipe, generator: torch.Generator) -> Tensor:
     """Draw how much louder each picture becomes: one gain for all bands, and an equaliser over them.
 
@@ -59,7 +56,7 @@ def random_gain(n: int, n_mels: int, recipe: AugmentRecipe, generator: torch.Gen
     n, n_mels
         Pictures, and bands.
     recipe
-        `gain_db` and `equaliser_db` are the largest values, up or down.
+        What it says of `gain` and `equaliser`.
     generator
         On the processor.
 
@@ -68,8 +65,11 @@ def random_gain(n: int, n_mels: int, recipe: AugmentRecipe, generator: torch.Gen
     Tensor
         (n, n_mels) in dB.
     """
-    gain_db = (torch.rand(n, 1, generator=generator) * 2 - 1) * recipe.gain_db
-    points = (torch.rand(n, 1, N_EQUALISER_POINTS, generator=generator) * 2 - 1) * recipe.equaliser_db
+    gain_db = (torch.rand(n, 1, generator=generator) * 2 - 1) * (recipe.gain.gain_db if recipe.gain else 0)
+    if recipe.equaliser is None:
+        return gain_db.expand(n, n_mels)
+    points = torch.rand(n, 1, recipe.equaliser.n_points, generator=generator) * 2 - 1
+    points = points * recipe.equaliser.gain_db
     return gain_db + nn.functional.interpolate(points, size=n_mels, mode="linear", align_corners=True)[:, 0]
 
 
@@ -81,8 +81,7 @@ def warp(pictures: Tensor, recipe: AugmentRecipe, generator: torch.Generator) ->
     pictures
         (n, n_channels, height, frames); a shift moves each channel of colour pictures within itself.
     recipe
-        `time_stretch` is the largest change of speed as a factor less 1, `band_shift` the largest move as a share of
-        the bands, both up or down. The outermost values are repeated where there is nothing.
+        What it says of `stretch` and `band_shift`. The outermost values are repeated where there is nothing.
     generator
         On the processor.
 
@@ -94,9 +93,9 @@ def warp(pictures: Tensor, recipe: AugmentRecipe, generator: torch.Generator) ->
     n = len(pictures)
     draw = torch.rand(2, n, generator=generator) * 2 - 1
     affine = torch.zeros(n, 2, 3)
-    affine[:, 0, 0] = (1 + recipe.time_stretch) ** draw[0]
+    affine[:, 0, 0] = (1 + (recipe.stretch.max_change if recipe.stretch else 0)) ** draw[0]
     affine[:, 1, 1] = 1
-    affine[:, 1, 2] = 2 * recipe.band_shift * draw[1]  # pictures span -1 to 1
+    affine[:, 1, 2] = 2 * (recipe.band_shift.max_share if recipe.band_shift else 0) * draw[1]  # pictures span -1 to 1
     grid = nn.functional.affine_grid(affine.to(pictures), list(pictures.shape), align_corners=False)
     return nn.functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
@@ -108,10 +107,15 @@ def mask(pictures: Tensor, recipe: AugmentRecipe, spec: PictureSpec, generator: 
     pictures a masked row is masked in all three channels.
     """
     n, _, height, n_frames = pictures.shape
-    longest = min(n_frames, round(recipe.time_mask_s * spec.log_mel.frame_rate))
-    keep_time = _outside_stretches(n, n_frames, longest, recipe.n_time_masks, generator).to(pictures.device)
-    keep_band = _outside_stretches(n, height, round(recipe.band_mask * height), recipe.n_band_masks, generator)
-    return pictures * keep_time[:, None, None, :] * keep_band.to(pictures.device)[:, None, :, None]
+    if recipe.time_mask is not None:
+        longest = min(n_frames, round(recipe.time_mask.max_s * spec.log_mel.frame_rate))
+        keep = _outside_stretches(n, n_frames, longest, recipe.time_mask.n_masks, generator).to(pictures.device)
+        pictures = pictures * keep[:, None, None, :]
+    if recipe.band_mask is not None:
+        longest = round(recipe.band_mask.max_share * height)
+        keep = _outside_stretches(n, height, longest, recipe.band_mask.n_masks, generator).to(pictures.device)
+        pictures = pictures * keep[:, None, :, None]
+    return pictures
 
 
 def _outside_stretches(n: int, length: int, longest: int, n_stretches: int, generator: torch.Generator) -> Tensor:
