@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from torch import Tensor, nn
+
+from earmark.training.recipe import ModelRecipe
 
 BLOCKS_PER_STAGE = {"resnet18": (2, 2, 2, 2)}
 STAGE_CHANNELS = (64, 128, 256, 512)
+
+
+def build_network(model: ModelRecipe, n_labels: int) -> ResNet:
+    """Make the network that a recipe names, with random weights."""
+    options = msgspec.structs.asdict(model)
+    for absent in ("drop_path", "init"):
+        del options[absent]
+    return ResNet(n_labels, blocks=BLOCKS_PER_STAGE[options.pop("name")], **options)
 
 
 class BasicBlock(nn.Module):
@@ -109,6 +120,11 @@ class ResNet(nn.Module):
         for stage in (1, 2, 3, 4):
             x = self.get_submodule(f"layer{stage}")(x)
         return x
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Layers in three groups, from the input to the head."""
+        first = [self.conv1, self.bn1, self.get_submodule("layer1"), self.get_submodule("layer2")]
+        return [first, [self.get_submodule("layer3"), self.get_submodule("layer4")], [self.fc]]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, bands, frames) pictures to (n, n_labels) logits."""
