@@ -31,7 +31,8 @@ from earmark.errors import RunError
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
 from earmark.training.export import average, renormalized, to_onnx
-from earmark.training.fit import Clips, build_network, fit, score_clips
+from earmark.training.fit import Clips, fit, score_clips
+from earmark.training.models import build_network
 from earmark.training.pictures import Pictures, check_store, spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe, to_tables
 

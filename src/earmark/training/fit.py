@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import pytorch_lightning as lightning
 import torch
@@ -24,22 +23,14 @@ from tqdm import tqdm
 
 from earmark.metrics import lwlrap
 from earmark.training.feed import Feed
-from earmark.training.models import BLOCKS_PER_STAGE, ResNet
+from earmark.training.models import TaggingNetwork, build_network
 from earmark.training.pictures import Pictures
-from earmark.training.recipe import FitRecipe, ModelRecipe, Recipe
+from earmark.training.recipe import FitRecipe, Recipe
 
 N_VALIDATIONS = 8
 """How many times the curve on the held-out fold is looked at; nothing is chosen by it."""
 
 WINDOWS_PER_BATCH = 64
-
-
-def build_network(model: ModelRecipe, n_labels: int) -> ResNet:
-    """Make the network that a recipe names, with random weights."""
-    options = msgspec.structs.asdict(model)
-    for absent in ("drop_path", "init"):
-        del options[absent]
-    return ResNet(n_labels, blocks=BLOCKS_PER_STAGE[options.pop("name")], **options)
 
 
 @dataclass
@@ -165,7 +156,7 @@ def fit(
     *,
     seed: int,
     bar: str | None = None,
-) -> ResNet:
+) -> TaggingNetwork:
     """Learn a network; the averaged weights of the last epoch are kept, whatever the validation curve did.
 
     Parameters
@@ -185,7 +176,7 @@ def fit(
 
     Returns
     -------
-    ResNet
+    TaggingNetwork
         On the processor, in evaluation mode.
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
@@ -217,7 +208,7 @@ def fit(
             ckpt_path=last if last.exists() else None,
             weights_only=True,
         )
-    network: ResNet = module.network.cpu().eval()
+    network: TaggingNetwork = module.network.cpu().eval()
     return network
 
 
