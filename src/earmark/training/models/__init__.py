@@ -8,5 +8,6 @@ from earmark.training.models.build import build_network
 from earmark.training.models.mobile import MobileNet
 from earmark.training.models.network import TaggingNetwork
 from earmark.training.models.resnet import ResNet
+from earmark.training.models.weights import initialise, load_weights, read_weights
 
-__all__ = ["MobileNet", "ResNet", "TaggingNetwork", "build_network"]
+__all__ = ["MobileNet", "ResNet", "TaggingNetwork", "build_network", "initialise", "load_weights", "read_weights"]
