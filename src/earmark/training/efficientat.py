@@ -52,7 +52,8 @@ FRONT_END = PictureSpec(
 WINDOW_S, HOP_S = 5.0, 2.5
 """Of the bundle. The network pools over any length, but a bundle's pictures have one, which a shorter clip is filled up
 to with silence. Half of the ten seconds that were learned from fills up half as much, says twice as exactly when
-something was heard, and gives a clip of ten seconds the mean of three windows."""
+something was heard, and gives a clip of ten seconds the mean of three windows. `bench/zeroshot_windows.py` measures
+other lengths: still shorter ones hear less."""
 
 HEAD = "classifier.5.bias"
 HIDDEN = "classifier.2.bias"
@@ -116,13 +117,7 @@ def import_checkpoint(checkpoint: Path, bundle: Path, vocabulary: Vocabulary | N
     BundleError
         When the file is no such checkpoint, or has not as many logits as there are labels.
     """
-    weights = read_weights(checkpoint)
-    if OTHER_FRONT_END.search(checkpoint.name):
-        raise BundleError(
-            f"{checkpoint}: is named as one that was learned with other bands or frames than the usual 128 and 320 "
-            "samples; only the usual ones are imported: take mn04_as, mn10_as or another without _mels_ and _hop_"
-        )
-    network, width = _network_of(weights)
+    network, width = load_checkpoint(checkpoint)
     vocabulary = vocabulary or audioset_vocabulary()
     if network.n_labels != len(vocabulary):
         raise BundleError(
@@ -138,7 +133,34 @@ def import_checkpoint(checkpoint: Path, bundle: Path, vocabulary: Vocabulary | N
                 f"{LARGEST_DIFFERENCE:g}; install the versions of onnx and torch that earmark[train] asks for"
             )
         n_bytes = temporary.stat().st_size
-    return Imported(bundle, len(vocabulary), len(weights.tensors), width, n_bytes, difference)
+    return Imported(bundle, len(vocabulary), len(network.state_dict()), width, n_bytes, difference)
+
+
+def load_checkpoint(path: Path) -> tuple[MobileNet, float]:
+    """Read one of EfficientAT's mobile networks.
+
+    Parameters
+    ----------
+    path
+        Of the checkpoint.
+
+    Returns
+    -------
+    network, width
+        On the processor and in evaluation mode; and its width, which is found by the tensors' shapes.
+
+    Raises
+    ------
+    BundleError
+        When the file is no such checkpoint.
+    """
+    weights = read_weights(path)
+    if OTHER_FRONT_END.search(path.name):
+        raise BundleError(
+            f"{path}: is named as one that was learned with other bands or frames than the usual 128 and 320 samples; "
+            "only the usual ones are imported: take mn04_as, mn10_as or another without _mels_ and _hop_"
+        )
+    return _network_of(weights)
 
 
 def _frames(duration_s: float) -> int:
@@ -146,7 +168,6 @@ def _frames(duration_s: float) -> int:
 
 
 def _network_of(weights: Weights) -> tuple[MobileNet, float]:
-    """The network that a checkpoint's shapes are those of, and its width."""
     tensors = weights.tensors
     absent = [name for name in (FIRST, HIDDEN, HEAD) if name not in tensors or not tensors[name].ndim]
     if absent:

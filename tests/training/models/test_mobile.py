@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from earmark.training.models import MobileNet, build_network
+from earmark.training.models import MobileNet, build_network, initialise
 from earmark.training.models.mobile import rounded_channels
 from earmark.training.recipe import ModelRecipe
 
@@ -55,3 +55,15 @@ def test_efficientats_checkpoint_loads_whole(real_data: Path) -> None:
     network = build_network(ModelRecipe(name="mobile04"), 527)
     network.load_state_dict(tensors, strict=True)
     assert len(tensors) == 312
+
+
+@pytest.mark.real_data
+def test_efficientats_checkpoint_starts_a_network_of_other_labels(real_data: Path) -> None:
+    path = real_data.parent / "models" / "mn04_as_mAP_432.pt"
+    if not path.is_file():
+        pytest.skip(f"no checkpoint at {path}")
+    model = ModelRecipe(name="mobile04", n_channels=3, init=str(path))
+    assert initialise(build_network(model, 10), model, tuple("abcdefghij")) == (
+        "310 tensors from mn04_as_mAP_432.pt; the first layer fitted from 1 to 3 channels; "
+        "the last layer is random (the file's is for 527 labels, not for 10)"
+    )
