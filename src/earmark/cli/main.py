@@ -23,6 +23,7 @@ VERBS = {
     "train": "Learn a tagger from labelled recordings, cross-validated.",
     "predict": "Score every clip of a collection for every label.",
     "evaluate": "Judge a table of scores by known labels.",
+    "import": "Make a bundle of a peer's checkpoint.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",
     "data": "Collections: fetch, check, count, divide, pack.",
     "demo": "The whole way on synthesised sounds, in minutes.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,7 +29,7 @@ from earmark.predictions import Predictions
 from earmark.training.export import average, renormalized, to_onnx
 from earmark.training.feed import Feed
 from earmark.training.fit import HERE, Machines, Validation, fit
-from earmark.training.models import build_network
+from earmark.training.models import TaggingNetwork, build_network, initialise
 from earmark.training.pictures import Pictures, spectrograms_of
 from earmark.training.recipe import Recipe, to_tables
 from earmark.training.run import Run, is_first_process
@@ -84,8 +85,8 @@ def refit(run: Run, *, progress: bool = True, machines: Machines = HERE) -> None
     picture = measured(run.recipe.picture, spectrograms)
     seed = run.recipe.fit.seed + run.n_folds
     everything = _feed(run, np.arange(len(run.store)), spectrograms, picture)
-    bar = "refit" if progress else None
-    network = fit(run.recipe, _network(run, seed), everything, None, folder, seed=seed, bar=bar, machines=machines)
+    network, bar = _network(run, seed, progress), "refit" if progress else None
+    network = fit(run.recipe, network, everything, None, folder, seed=seed, bar=bar, machines=machines)
     metrics = run.folder / "metrics.json"
     if is_first_process():
         _keep(run, network, picture, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
@@ -104,9 +105,9 @@ def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: boo
     learned = _feed(run, learned_from, spectrograms, picture)
     targets = torch.from_numpy(run.store.manifest.targets()[held_out])
     validation = Validation(Pictures([spectrograms[i] for i in held_out], picture), targets)
-    bar = f"fold {fold}" if progress else None
+    network, bar = _network(run, seed, progress), f"fold {fold}" if progress else None
     began = time.monotonic()
-    network = fit(run.recipe, _network(run, seed), learned, validation, folder, seed=seed, bar=bar, machines=machines)
+    network = fit(run.recipe, network, learned, validation, folder, seed=seed, bar=bar, machines=machines)
     if is_first_process():
         _judge(run, fold, network, validation, picture, minutes=(time.monotonic() - began) / 60)
 
@@ -180,9 +181,15 @@ def _feed(run: Run, indices: np.ndarray, spectrograms: list[np.ndarray], picture
     return Feed(run.recipe, Pictures([spectrograms[i] for i in indices], picture), targets)
 
 
-def _network(run: Run, seed: int) -> nn.Module:
+def _network(run: Run, seed: int, progress: bool) -> TaggingNetwork:
+    """The network that a fold begins with; says on standard error which weights it took over."""
+    labels = run.store.manifest.vocabulary.names
     torch.manual_seed(seed)
-    return build_network(run.recipe.model, len(run.store.manifest.vocabulary))
+    network = build_network(run.recipe.model, len(labels))
+    said = initialise(network, run.recipe.model, labels)
+    if said and progress:
+        print(f"earmark: {said}", file=sys.stderr)
+    return network
 
 
 def _keep(run: Run, network: nn.Module, picture: PictureSpec, figures: dict[str, Any], folder: Path) -> None:

@@ -15,7 +15,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from earmark.atomic import atomic_path
@@ -23,6 +23,7 @@ from earmark.errors import TrainingError
 from earmark.metrics import lwlrap
 from earmark.training.feed import Feed
 from earmark.training.learner import Learner
+from earmark.training.models import TaggingNetwork
 from earmark.training.pictures import Pictures
 from earmark.training.progress import Curve, clip_bar
 from earmark.training.recipe import FitRecipe, Recipe
@@ -121,7 +122,7 @@ class Course(Callback):
 
 def fit(
     recipe: Recipe,
-    network: nn.Module,
+    network: TaggingNetwork,
     feed: Feed,
     validation: Validation | None,
     folder: Path,
@@ -130,7 +131,7 @@ def fit(
     bar: str | None = None,
     machines: Machines = HERE,
     save_every_s: float | None = None,
-) -> nn.Module:
+) -> TaggingNetwork:
     """Learn a network; the averaged weights of the last step are kept, whatever the validation curve did.
 
     Parameters
@@ -156,7 +157,7 @@ def fit(
 
     Returns
     -------
-    nn.Module
+    TaggingNetwork
         On the processor, in evaluation mode.
 
     Raises
@@ -171,6 +172,7 @@ def fit(
     else:
         _run(learner, validation, folder, bar, machines, SAVE_EVERY_S if save_every_s is None else save_every_s)
     kept = learner.average.network.cpu().eval()
+    assert isinstance(kept, TaggingNetwork)  # an average is a copy of what it averages
     kept._compiled_call_impl = None  # what is exported is the network as it is written
     return kept
 

@@ -14,6 +14,7 @@ from earmark.errors import TrainingError
 from earmark.training.averaging import Average
 from earmark.training.feed import Feed
 from earmark.training.losses import loss_of
+from earmark.training.models import TaggingNetwork
 from earmark.training.order import Order, seed_of_step
 from earmark.training.rates import frozen_parameters, optimizer_of, place_of, set_rates
 from earmark.training.recipe import Recipe
@@ -37,9 +38,7 @@ class Learner(lightning.LightningModule):
         To go on from; `None` for the beginning.
     """
 
-    network: Any
-
-    def __init__(self, recipe: Recipe, network: nn.Module, feed: Feed, seed: int, state: State | None) -> None:
+    def __init__(self, recipe: Recipe, network: TaggingNetwork, feed: Feed, seed: int, state: State | None) -> None:
         super().__init__()
         self.recipe = recipe
         self.network = network

@@ -6,6 +6,7 @@ Everything is a function of the step's number, so that a training that was inter
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +109,7 @@ def highest_rates(stage: Stage, n_groups: int) -> list[float]:
     return [float(rate) for rate in np.geomspace(stage.lr_lowest, stage.lr, n_groups)] if n_groups > 1 else [stage.lr]
 
 
-def optimizer_of(fit: FitRecipe, layer_groups: list[list[nn.Module]]) -> torch.optim.Optimizer:
+def optimizer_of(fit: FitRecipe, layer_groups: Sequence[Iterable[nn.Module]]) -> torch.optim.Optimizer:
     """Make the optimiser: two groups of parameters for each group of layers, one of them without decay.
 
     Parameters
@@ -151,7 +152,7 @@ def set_rates(optimizer: torch.optim.Optimizer, place: Place, fit: FitRecipe) ->
 NORMALIZATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
-def frozen_parameters(layer_groups: list[list[nn.Module]]) -> list[nn.Parameter]:
+def frozen_parameters(layer_groups: Sequence[Iterable[nn.Module]]) -> list[nn.Parameter]:
     """Parameters that a frozen stage leaves as they are: all before the head but those of normalisation."""
     modules = [m for layers in layer_groups[:-1] for layer in layers for m in layer.modules()]
     return [p for m in modules if not isinstance(m, NORMALIZATION) for p in m.parameters(recurse=False)]

@@ -15,6 +15,7 @@ from earmark.data.folds import assign_folds, read_folds, write_folds
 from earmark.data.manifest import NEVER_HELD_OUT, Manifest
 from earmark.data.store import Store
 from earmark.errors import RunError
+from earmark.training.models import build_network, initialise
 from earmark.training.pictures import check_store
 from earmark.training.recipe import Recipe, load_recipe, to_tables
 
@@ -73,11 +74,14 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
     RunError
         When the folder is in use and `resume` is not set, or it belongs to another recipe.
     RecipeError
-        When the store does not hold what the recipe's front end takes.
+        When the store does not hold what the recipe's front end takes, or `model.init` does not fit the network.
+    BundleError
+        When the file that `model.init` names cannot be read.
     CollectionError
         When the clips cannot be divided so, or the table is not of these clips or tears a recording apart.
     """
     check_store(store, recipe.picture)
+    _check_init(recipe, store.manifest.vocabulary.names)
     first = is_first_process()
     if not first:
         _wait_for(folder / "recipe.toml")
@@ -94,6 +98,12 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
     write_folds(folder / "folds.csv", store.manifest.names, assigned)
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
     return Run(folder, recipe, store, assigned)
+
+
+def _check_init(recipe: Recipe, labels: tuple[str, ...]) -> None:
+    """Say now, and not once the folder is made and the clips are read, that there is nothing to begin with."""
+    if recipe.model.init:
+        initialise(build_network(recipe.model, len(labels)), recipe.model, labels)
 
 
 def _assigned(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
