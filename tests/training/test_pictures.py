@@ -50,10 +50,11 @@ def test_windows_are_those_that_the_tagger_cuts(
 ) -> None:
     spec = measured(made_spec(channels, normalization, short), spectrograms)
     pictures = Pictures(spectrograms, spec)
-    clips, starts = pictures.all_windows(10, 6)
+    clips, starts, weights = pictures.all_windows(10, 6)
     ours = pictures.cut(clips, starts, 10).numpy()
     theirs = np.concatenate([windows(s, spec, 10, 6) for s in spectrograms])
     assert clips.tolist() == [0, 1, 1, 1, 1, 2]
+    assert weights.tolist() == [1, 0.25, 0.25, 0.25, 0.25, 1]
     assert ours.dtype == np.float32
     # a value next to the middle between two levels may go to either
     np.testing.assert_allclose(ours, theirs, atol=1.01 / 255 if normalization == "levels" else 1e-5)
