@@ -142,7 +142,7 @@ class LogMel(nn.Module):
         if samples.device.type == "cpu":  # spectra then stay within the cache
             at_once = max(1, VALUES_AT_ONCE // (frames.shape[1] * self.spec.n_fft))
         parts = []
-        for part in frames.split(at_once):
+        for part in torch.split(frames, at_once):
             spectrum = torch.fft.rfft(part * self.window)
             power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
             parts.append((power if self.spec.spectrum == "power" else power.sqrt_()) @ self.filters)

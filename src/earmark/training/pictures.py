@@ -196,9 +196,7 @@ class Pictures(nn.Module):
         make = self._copied if self.values.device.type == "cpu" else self._gathered
         return bounded(make(clips, starts, window_frames, added, wraps), self.spec)
 
-    def _copied(
-        self, clips: Tensor, starts: Tensor, window_frames: int, added: Tensor | None, wraps: Tensor
-    ) -> Tensor:
+    def _copied(self, clips: Tensor, starts: Tensor, window_frames: int, added: Tensor | None, wraps: Tensor) -> Tensor:
         """What a processor does fastest: one clip after the other, while it is in the cache."""
         n_mels = self.spec.log_mel.n_mels
         out = torch.empty(len(clips), n_mels, window_frames)
@@ -207,12 +205,12 @@ class Pictures(nn.Module):
             offset, length = self._places[clip]
             whole = self.values[offset : offset + n_mels * length].view(n_mels, length)
             row, silence = out[index], self.silence[clip, :, None]
-            begin, end = (0, window_frames) if wrap else (max(0, -start), min(window_frames, length - start))
+            begin, end = (0, window_frames) if wrap else _sounding(start, window_frames, length)
             if begin > 0:
                 row[:, :begin] = silence
             if end < window_frames:
                 row[:, end:] = silence
-            if start + begin < 0 or start + end > length:
+            if wrap and not 0 <= start <= length - window_frames:
                 part = whole[:, torch.arange(start, start + window_frames) % length]
             else:
                 part = whole[:, start + begin : start + end]
@@ -257,6 +255,12 @@ class Pictures(nn.Module):
         ]
         clips, starts, weights = zip(*windows, strict=True)
         return torch.tensor(clips), torch.tensor(starts), torch.tensor(weights, dtype=torch.float32)
+
+
+def _sounding(start: int, window_frames: int, length: int) -> tuple[int, int]:
+    """Where in a window a clip of some length begins and ends."""
+    begin = min(max(0, -start), window_frames)
+    return begin, max(begin, min(window_frames, length - start))
 
 
 def random_starts(n_frames: Tensor, window_frames: int, generator: torch.Generator) -> Tensor:
