@@ -119,6 +119,22 @@ def test_everything_at_once(tiny_recipe: Recipe, tiny_store: Store) -> None:
             assert -1 <= pictures.min() <= pictures.max() <= 1
 
 
+@pytest.mark.parametrize("parts", [ON_PICTURES, {"polarity": Polarity()}], ids=["pictures", "waveforms"])
+def test_stays_float32_where_a_trainer_computes_with_less(
+    parts: dict[str, Any], tiny_recipe: Recipe, tiny_store: Store
+) -> None:
+    picture = msgspec.structs.replace(tiny_recipe.picture, channels="delta")
+    model = msgspec.structs.replace(tiny_recipe.model, n_channels=3)
+    feed = made_feed(
+        msgspec.structs.replace(tiny_recipe, picture=picture, model=model, augment=AugmentRecipe(**parts)), tiny_store
+    )
+    wanted, _ = a_batch(feed)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        made, _ = a_batch(feed)
+    assert made.dtype == torch.float32
+    assert torch.equal(made, wanted)
+
+
 def test_without_augmentation_windows_are_cut_and_nothing_else(tiny_recipe: Recipe, tiny_store: Store) -> None:
     recipe = recipe_with(tiny_recipe, **ON_PICTURES)
     feed = made_feed(recipe, tiny_store)

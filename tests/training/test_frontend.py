@@ -254,7 +254,7 @@ class TestLogMel:
 
 
 class TestFastLogMel:
-    """In float32, ten times as fast: what training on waveforms is made of."""
+    """In float32: what training on waveforms is made of."""
 
     @pytest.mark.parametrize("name", CASES)
     def test_is_the_exact_one_down_to_60_db_below_a_frames_loudest(self, name: str) -> None:

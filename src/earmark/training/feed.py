@@ -88,7 +88,12 @@ class Feed:
             (n, n_channels, height, window_frames) float32, and (n, n_labels) float32 in [0, 1], on the feed's device.
         """
         augment = self.recipe.augment if augmented else NOTHING
-        spec, clips = self.source.spec, clips.cpu()
+        # a trainer's bf16 is for its network: levels and slopes have more digits
+        with torch.autocast(self.targets.device.type, enabled=False):
+            return self._made(clips.cpu(), augment, draws)
+
+    def _made(self, clips: Tensor, augment: AugmentRecipe, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        spec = self.source.spec
         values, targets = self._spectrograms(clips, augment, draws)
         if augment.concatenation is not None and augment.concatenation.on == "picture":
             values, targets = concatenation(values, targets, augment.concatenation, spec.log_mel.frame_rate, draws)
@@ -202,10 +207,10 @@ def _background_store(recipe: Background, spec: PictureSpec) -> Store:
         store = open_store(Path(recipe.store))
     except CollectionError as error:
         raise RecipeError(f"augment.background.store: {error}") from error
-    wanted = spec.log_mel.sample_rate
-    if store.encoding.kind != "waveform" or store.sample_rate != wanted:
+    rate = spec.log_mel.sample_rate
+    if store.encoding.kind != "waveform" or store.sample_rate != rate:
         raise RecipeError(
-            f"augment.background.store: {recipe.store} holds {store.encoding.kind}s of {store.sample_rate} Hz; expected "
-            f"waveforms of {wanted} Hz; pack the backgrounds again, with earmark data pack --sample-rate {wanted}"
+            f"augment.background.store: {recipe.store} holds {store.encoding.kind}s of {store.sample_rate} Hz; "
+            f"expected waveforms of {rate} Hz; pack the backgrounds again, with earmark data pack --sample-rate {rate}"
         )
     return store

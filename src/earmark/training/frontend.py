@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from earmark.audio.logmel import LogMelSpec, mel_filters, window_of
+from earmark.audio.logmel import LogMelSpec, filter_groups, mel_filters, window_of
 from earmark.audio.picture import DELTA_REACH, SMALLEST_DEVIATION, PictureSpec, delta_weights
 
 VALUES_AT_ONCE = 1 << 20
@@ -77,9 +77,9 @@ class LogMel(nn.Module):
     spec
         The front end.
     exact
-        Whether spectra are made in double precision, by operations that export. If not, they are made in float32, ten
-        times as fast: the same to within 0.02 dB in bands down to 60 dB below a frame's loudest, and with the rounding
-        of float32 in those that are quieter, which is noise some 130 dB below the frame's whole power.
+        Whether spectra are made in double precision, by operations that export. If not, they are made in float32, some
+        twenty times as fast: the same to within 0.02 dB in bands down to 60 dB below a frame's loudest; in quieter
+        ones, the rounding of float32 shows.
 
     Examples
     --------
@@ -138,15 +138,22 @@ class LogMel(nn.Module):
 
     def _fast(self, samples: Tensor) -> Tensor:
         frames = samples.unfold(1, self.spec.n_fft, self.spec.hop_length)  # a view
-        at_once = len(frames)
-        if samples.device.type == "cpu":  # spectra then stay within the cache
-            at_once = max(1, VALUES_AT_ONCE // (frames.shape[1] * self.spec.n_fft))
-        parts = []
-        for part in torch.split(frames, at_once):
-            spectrum = torch.fft.rfft(part * self.window)
-            power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-            parts.append((power if self.spec.spectrum == "power" else power.sqrt_()) @ self.filters)
-        return torch.cat(parts)
+        if samples.device.type != "cpu":
+            return self._power(frames) @ self.filters
+        n_frames = frames.shape[1]
+        mel = torch.empty(len(frames) * n_frames, self.spec.n_mels)
+        at_once = max(1, VALUES_AT_ONCE // (n_frames * self.spec.n_fft))  # spectra then stay within the cache
+        for part, out in zip(torch.split(frames, at_once), torch.split(mel, at_once * n_frames), strict=True):
+            power = self._power(part).flatten(0, 1)
+            for bands, bins, weights in filter_groups(self.spec):
+                out[:, bands] = power[:, bins] @ torch.from_numpy(weights).T
+        return mel.view(len(frames), n_frames, self.spec.n_mels)
+
+    def _power(self, frames: Tensor) -> Tensor:
+        """Spectra of (..., n_fft) frames in float32: power, or magnitude where the specification says so."""
+        spectrum = torch.fft.rfft(frames * self.window)
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+        return power if self.spec.spectrum == "power" else power.sqrt_()
 
     def _emphasized(self, waveforms: Tensor) -> Tensor:
         if not self.spec.pre_emphasis:

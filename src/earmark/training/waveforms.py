@@ -76,12 +76,12 @@ class Waveforms:
         check_waveforms(store, spec)
         self.store = store
         self.spec = spec
-        self.scales = torch.from_numpy(store.scales[indices])
+        self.scales = store.scales[indices]
         self.places = _places(store, indices, spec, progress)
         self.n_frames = torch.tensor([spec.log_mel.n_frames(place.n_samples) for place in self.places])
         self.front_end = WaveformPictures(spec, exact=False)
         self.device = torch.device("cpu")
-        self._held: tuple[Tensor, Tensor] | None = None
+        self._held: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -112,8 +112,7 @@ class Waveforms:
             torch.tensor([place.n_before for place in self.places]),
             torch.tensor([place.n_samples for place in self.places]),
         ]
-        self._held = samples, torch.stack(columns).to(self.device)
-        self.scales = self.scales.to(self.device)
+        self._held = samples, torch.from_numpy(self.scales).to(self.device), torch.stack(columns).to(self.device)
 
     def random_starts(self, clips: Tensor, window_frames: int, generator: torch.Generator) -> Tensor:
         """First frames of one random window a clip, as `Pictures.random_starts` draws them; on the processor."""
@@ -195,7 +194,7 @@ class Waveforms:
         if first < last:
             start = place.offset + begin + first - place.n_before
             stored = self.store.values[start : start + last - first]
-            np.multiply(stored, self.scales[clip].numpy(), out=row[first:last])
+            np.multiply(stored, self.scales[clip], out=row[first:last])
         if self.spec.log_mel.padding == "reflect":
             _mirror(row, -begin, place.n_samples, self.spec.log_mel.n_fft // 2)
             _mirror(row[::-1], begin + len(row) - place.n_samples, place.n_samples, (self.spec.log_mel.n_fft + 1) // 2)
@@ -203,7 +202,7 @@ class Waveforms:
     def _gathered(self, clips: Tensor, begins: Tensor, n_samples: int, wraps: Tensor) -> Tensor:
         """What an accelerator does fastest: everything at once."""
         assert self._held is not None
-        samples, columns = self._held
+        samples, scales, columns = self._held
         first, n_stored, n_before, length = columns[:, clips, None]
         at = begins[:, None] + torch.arange(n_samples, device=self.device)
         at = torch.where(wraps[:, None], at.remainder(length), at)
@@ -213,7 +212,7 @@ class Waveforms:
             at = torch.where((at >= length) & (at < length + after), 2 * (length - 1) - at, at)
         at = at - n_before
         inside = (at >= 0) & (at < n_stored)
-        values = samples[(first + at).clamp_(0, len(samples) - 1)] * self.scales[clips, None]
+        values = samples[(first + at).clamp_(0, len(samples) - 1)] * scales[clips, None]
         return values.masked_fill_(~inside, 0)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from earmark.audio.logmel import LogMelSpec
 from earmark.audio.picture import PictureSpec
-from earmark.training.augment.pictures import mask, random_gain, relight, warp
+from earmark.training.augment.pictures import _affine, mask, random_gain, relight, warp
 from earmark.training.augment.recipe import (
     AugmentRecipe,
     BandMask,
@@ -144,6 +144,23 @@ class TestWarp:
         assert made.min() == pytest.approx(1)
         assert made.max() == pytest.approx(2)
         assert (((made == 1) | (made == 2)).sum(1) - 50).abs().max() <= 2
+
+    def test_is_torchs_bilinear_sampling(self) -> None:
+        spectrograms = torch.rand(20, 24, 30)
+        recipe = AugmentRecipe(
+            stretch=Stretch(max_change=0.5),
+            band_shift=BandShift(max_share=0.4),
+            resized_crop=ResizedCrop(time_share=(0.5, 1.5), band_share=(0.5, 1.5)),
+        )
+        scale, offset = _affine(20, recipe, seeded())
+        affine = torch.zeros(20, 2, 3)
+        affine[:, 0, 0], affine[:, 1, 1] = scale
+        affine[:, :, 2] = offset.T
+        grid = torch.nn.functional.affine_grid(affine, [20, 1, 24, 30], align_corners=False)
+        wanted = torch.nn.functional.grid_sample(
+            spectrograms[:, None], grid, padding_mode="border", align_corners=False
+        )[:, 0]
+        torch.testing.assert_close(warp(spectrograms.clone(), recipe, seeded()), wanted, atol=1e-4, rtol=0)
 
     def test_all_three_are_one_map_in_the_order_of_the_recipe(self) -> None:
         ramp = torch.linspace(-1, 1, 401).repeat(N, 3, 1)

@@ -133,9 +133,10 @@ def coloured_noise(exponents: Tensor, n_samples: int, sample_rate: int, own: tor
     device = own.device
     n_fft = 2 * scipy.fft.next_fast_len((n_samples + 1) // 2)
     frequencies = torch.fft.rfftfreq(n_fft, 1 / sample_rate, device=device)
-    density = (frequencies / LOWEST_NOISE_HZ).clamp(min=1.0) ** (-exponents.to(device)[:, None] / 2)
-    density[:, frequencies < LOWEST_NOISE_HZ] = 0
-    # each bin's two parts have density / 2 on average, and each bin but the outer ones stands for two
-    density *= n_fft / density.square().sum(1, keepdim=True).clamp(min=1e-30).sqrt() / 2
-    parts = torch.randn(len(exponents), len(frequencies), 2, generator=own, device=device).mul_(density[..., None])
+    heard = frequencies >= LOWEST_NOISE_HZ
+    octaves = (frequencies / LOWEST_NOISE_HZ).clamp(min=1.0).log2()
+    amplitude = torch.exp2(octaves * (-exponents.to(device)[:, None] / 2)) * heard
+    # each bin's two parts have its amplitude as deviation, and each bin but the outer ones stands for two
+    amplitude *= n_fft / amplitude.square().sum(1, keepdim=True).clamp(min=1e-30).sqrt() / 2
+    parts = torch.randn(len(exponents), len(frequencies), 2, generator=own, device=device).mul_(amplitude[..., None])
     return torch.fft.irfft(torch.view_as_complex(parts), n_fft)[:, :n_samples]
