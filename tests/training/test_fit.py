@@ -215,7 +215,7 @@ def test_a_compiled_network_learns_the_same(tiny_store: Store, tmp_path: Path) -
     plain = fitted(tmp_path / "plain", tiny_store, settings)
     compiled = fitted(tmp_path / "compiled", tiny_store, [*settings, "fit.compile=on"])
     for name, value in plain.items():
-        torch.testing.assert_close(value, compiled[name], rtol=0.01, atol=1e-3)
+        torch.testing.assert_close(value, compiled[name], rtol=0.05, atol=0.01)
 
 
 def test_precision_is_the_recipes_unless_auto(tiny_recipe: Recipe) -> None:

@@ -236,6 +236,44 @@ class TestLogMel:
         assert torch.isfinite(waveforms.grad).all()
 
 
+class TestFastLogMel:
+    """In float32: what training on waveforms is made of."""
+
+    @pytest.mark.parametrize("name", CASES)
+    def test_is_the_exact_one_down_to_60_db_below_a_frames_loudest(self, name: str) -> None:
+        spec = CASES[name].log_mel
+        exact, fast = LogMel(spec), LogMel(spec, exact=False)
+        sounds = [synthesize(n, np.random.default_rng(3), sample_rate=spec.sample_rate) for n in ("Cricket", "Drip")]
+        for waveform in (noise(20_000), 3 * tone(440, spec.sample_rate), *sounds):
+            waveforms = torch.from_numpy(waveform)[None]
+            wanted, made = exact(waveforms), fast(waveforms)
+            assert made.shape == wanted.shape
+            assert made.dtype == torch.float32
+            heard = wanted > wanted.amax(1, keepdim=True) - 60 / spec.db_per_unit
+            assert ((made - wanted).abs() * spec.db_per_unit)[heard].max() < 0.02
+
+    @pytest.mark.parametrize("n_samples", LENGTHS)
+    def test_takes_any_length_and_silence(self, n_samples: int) -> None:
+        spec = LogMelSpec(n_mels=32)
+        fast = LogMel(spec, exact=False)
+        assert fast(torch.from_numpy(noise(n_samples))[None]).shape == (1, 32, spec.n_frames(n_samples))
+        assert torch.allclose(fast(torch.zeros(2, n_samples)), torch.tensor(spec.silence))
+
+    def test_gives_a_batch_in_parts_what_it_gives_each(self) -> None:
+        waveforms = torch.randn(9, 64_000, generator=torch.Generator().manual_seed(0))
+        fast = LogMel(LogMelSpec(n_mels=32), exact=False)
+        torch.testing.assert_close(fast(waveforms), torch.cat([fast(w[None]) for w in waveforms]))
+
+    @pytest.mark.parametrize("exact", [True, False])
+    @pytest.mark.parametrize("pre_emphasis", [0.0, 0.97])
+    def test_of_a_part_is_a_part(self, exact: bool, pre_emphasis: float) -> None:
+        spec = LogMelSpec(n_mels=32, pre_emphasis=pre_emphasis)
+        waveforms, module = torch.from_numpy(noise(32_000))[None], LogMel(spec, exact=exact)
+        begin = 10 * spec.hop_length - spec.n_fft // 2
+        part = waveforms[:, begin : begin + 19 * spec.hop_length + spec.n_fft + (pre_emphasis > 0)]
+        torch.testing.assert_close(module.of_part(part), module(waveforms)[..., 10:30], atol=1e-3, rtol=0)
+
+
 class TestPictures:
     @pytest.mark.parametrize("channels", N_CHANNELS)
     @pytest.mark.parametrize("normalization", ["affine", "band", "clip", "minmax", "levels"])
@@ -253,6 +291,19 @@ class TestPictures:
             # a value next to the middle between two levels may go to either
             assert off.max() < (1.01 / 255 if n_levels else 1e-3)
             assert (off > 1e-3).mean() < 0.01
+
+    @pytest.mark.parametrize("normalization", ["affine", "clip", "minmax"])
+    def test_gain_comes_after_the_statistics(self, normalization: Any) -> None:
+        spec = PictureSpec(log_mel=LogMelSpec(n_mels=48), normalization=normalization)
+        module = WaveformPictures(spec)
+        spectrograms = module.log_mel(torch.from_numpy(noise(9000))[None])
+        factor = module.normalized(spectrograms)[0, 0, :2].diff() / spectrograms[0, 0, :2].diff()
+        change = module.normalized(spectrograms, torch.tensor([[-3.0]])) - module.normalized(spectrograms)
+        assert change.min().item() == pytest.approx(-3 * factor.item(), rel=1e-2)
+        silent = module.normalized(spectrograms, torch.full((1, 48), -300.0))
+        shift, _ = module._normalizer(spectrograms)
+        lowest = 0 if normalization == "minmax" else (spec.log_mel.silence - shift.flatten()[0]) * factor
+        torch.testing.assert_close(silent, torch.full_like(silent, float(lowest)), atol=1e-2, rtol=1e-2)
 
     @pytest.mark.parametrize("channels", N_CHANNELS)
     def test_of_silence_are_numpys(self, channels: Any) -> None:

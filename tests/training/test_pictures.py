@@ -50,10 +50,11 @@ def test_windows_are_those_that_the_tagger_cuts(
 ) -> None:
     spec = measured(made_spec(channels, normalization, short), spectrograms)
     pictures = Pictures(spectrograms, spec)
-    clips, starts = pictures.all_windows(10, 6)
+    clips, starts, weights = pictures.all_windows(10, 6)
     ours = pictures.cut(clips, starts, 10).numpy()
     theirs = np.concatenate([windows(s, spec, 10, 6) for s in spectrograms])
     assert clips.tolist() == [0, 1, 1, 1, 1, 2]
+    assert weights.tolist() == [1, 0.25, 0.25, 0.25, 0.25, 1]
     assert ours.dtype == np.float32
     # a value next to the middle between two levels may go to either
     np.testing.assert_allclose(ours, theirs, atol=1.01 / 255 if normalization == "levels" else 1e-5)
@@ -207,3 +208,26 @@ def test_spectrograms_are_those_of_the_tagger(tiny_store: Store) -> None:
     made = spectrograms_of(tiny_store, np.array([3, 0]), spec, progress=False)
     for index, spectrogram in zip([3, 0], made, strict=True):
         np.testing.assert_array_equal(spectrogram, clip_log_mel(tiny_store.waveform(index), spec))
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("gain", ["none", "level", "bands"])
+def test_accelerator_gathers_what_a_processor_copies(
+    normalization: str, gain: str, spectrograms: list[np.ndarray]
+) -> None:
+    pictures = Pictures(spectrograms, measured(made_spec("grey", normalization), spectrograms))
+    draws = torch.Generator().manual_seed(0)
+    clips = torch.randint(3, (60,), generator=draws)
+    starts = torch.randint(-12, 30, (60,), generator=draws)
+    wraps = torch.rand(60, generator=draws) < 0.5
+    added = None if gain == "none" else torch.randn(60, 12 if gain == "bands" else 1, generator=draws)
+    copied, gathered = (make(clips, starts, 10, added, wraps) for make in (pictures._copied, pictures._gathered))
+    torch.testing.assert_close(copied, gathered)
+
+
+def test_weights_of_a_clips_windows_sum_to_one(spectrograms: list[np.ndarray]) -> None:
+    pictures = Pictures(spectrograms, made_spec("grey", "affine"))
+    clips, starts, weights = pictures.all_windows(10, 6, 0.4)
+    assert starts[clips == 1].tolist() == [0, 6, 12, 15, 7]
+    torch.testing.assert_close(weights[clips == 1], torch.tensor([0.1, 0.1, 0.1, 0.1, 0.6]))
+    torch.testing.assert_close(torch.zeros(3).index_add_(0, clips, weights), torch.ones(3))

@@ -168,7 +168,7 @@ def window_of(spec: LogMelSpec) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _filter_groups(spec: LogMelSpec) -> list[tuple[slice, slice, np.ndarray]]:
+def filter_groups(spec: LogMelSpec) -> list[tuple[slice, slice, np.ndarray]]:
     """Neighbouring bands, the bins that they share, and their weights there.
 
     The filter bank is nearly all zeros. A matrix product for each few bands over their own bins does a tenth of the
@@ -347,7 +347,7 @@ def _transformed(frames: np.ndarray, spec: LogMelSpec, dtype: type, out: np.ndar
     energy: np.ndarray = power.sum(axis=1)
     if spec.spectrum == "magnitude":
         np.sqrt(power, out=power)
-    for bands, bins, weights in _filter_groups(spec):
+    for bands, bins, weights in filter_groups(spec):
         out[bands] = weights @ power[:, bins].T
     return energy
 

@@ -27,7 +27,7 @@ from earmark.errors import RunError
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
 from earmark.training.export import average, renormalized, to_onnx
-from earmark.training.feed import Feed
+from earmark.training.feed import feed_of
 from earmark.training.fit import HERE, Machines, Validation, fit
 from earmark.training.models import TaggingNetwork, build_network, initialise
 from earmark.training.pictures import Pictures, spectrograms_of
@@ -84,7 +84,7 @@ def refit(run: Run, *, progress: bool = True, machines: Machines = HERE) -> None
     spectrograms = _all_spectrograms(run, progress)
     picture = measured(run.recipe.picture, spectrograms)
     seed = run.recipe.fit.seed + run.n_folds
-    everything = _feed(run, np.arange(len(run.store)), spectrograms, picture)
+    everything = feed_of(run.recipe, run.store, np.arange(len(run.store)), picture, spectrograms, progress=progress)
     network, bar = _network(run, seed, progress), "refit" if progress else None
     network = fit(run.recipe, network, everything, None, folder, seed=seed, bar=bar, machines=machines)
     metrics = run.folder / "metrics.json"
@@ -102,7 +102,9 @@ def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: boo
     held_out = np.flatnonzero(run.folds == fold)
     learned_from = np.flatnonzero(run.folds != fold)
     picture = measured(run.recipe.picture, [spectrograms[i] for i in learned_from])
-    learned = _feed(run, learned_from, spectrograms, picture)
+    learned = feed_of(
+        run.recipe, run.store, learned_from, picture, [spectrograms[i] for i in learned_from], progress=progress
+    )
     targets = torch.from_numpy(run.store.manifest.targets()[held_out])
     validation = Validation(Pictures([spectrograms[i] for i in held_out], picture), targets)
     network, bar = _network(run, seed, progress), f"fold {fold}" if progress else None
@@ -174,11 +176,6 @@ def measured(picture: PictureSpec, spectrograms: list[np.ndarray]) -> PictureSpe
         return picture
     mean, std = band_statistics(spectrograms)
     return msgspec.structs.replace(picture, mean=mean, std=std)
-
-
-def _feed(run: Run, indices: np.ndarray, spectrograms: list[np.ndarray], picture: PictureSpec) -> Feed:
-    targets = torch.from_numpy(run.store.manifest.targets()[indices])
-    return Feed(run.recipe, Pictures([spectrograms[i] for i in indices], picture), targets)
 
 
 def _network(run: Run, seed: int, progress: bool) -> TaggingNetwork:

@@ -12,8 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from earmark.audio.logmel import LogMelSpec, mel_filters, window_of
+from earmark.audio.logmel import LogMelSpec, filter_groups, mel_filters, window_of
 from earmark.audio.picture import DELTA_REACH, SMALLEST_DEVIATION, PictureSpec, delta_weights
+
+VALUES_AT_ONCE = 1 << 20
+"""Windowed samples that a processor transforms together, where speed matters more than the last digit."""
 
 
 class RealDft(nn.Module):
@@ -73,6 +76,10 @@ class LogMel(nn.Module):
     ----------
     spec
         The front end.
+    exact
+        Whether spectra are made in double precision, by operations that export. If not, they are made in float32, some
+        twenty times as fast: the same to within 0.02 dB in bands down to 60 dB below a frame's loudest; in quieter
+        ones, the rounding of float32 shows.
 
     Examples
     --------
@@ -83,29 +90,70 @@ class LogMel(nn.Module):
     window: Tensor
     filters: Tensor
 
-    def __init__(self, spec: LogMelSpec) -> None:
+    def __init__(self, spec: LogMelSpec, *, exact: bool = True) -> None:
         super().__init__()
         self.spec = spec
-        self.register_buffer("window", torch.from_numpy(window_of(spec)), persistent=False)
+        window = torch.from_numpy(window_of(spec))
+        self.register_buffer("window", window if exact else window.float(), persistent=False)
         self.register_buffer("filters", torch.from_numpy(mel_filters(spec).T.copy()), persistent=False)
-        self.dft = RealDft(spec.n_fft)
+        self.dft = RealDft(spec.n_fft) if exact else None
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Transform waveforms; shapes as the class says."""
+        return self.decibels(self._padded(self._emphasized(waveforms.float())))
+
+    def of_part(self, waveforms: Tensor) -> Tensor:
+        """Transform a part of longer waveforms, with nothing beyond its ends.
+
+        Parameters
+        ----------
+        waveforms
+            (n, n_samples) float32, ``(n_frames - 1) hop_length + n_fft`` samples long, one more with pre-emphasis. The
+            first frame's transform begins with the first sample.
+
+        Returns
+        -------
+        Tensor
+            (n, n_mels, n_frames).
+        """
+        return self.decibels(self._emphasized(waveforms))
+
+    def decibels(self, samples: Tensor) -> Tensor:
+        """Transform (n, n_samples) that are emphasised and padded already, a frame each hop from the first on."""
         spec = self.spec
         # a trainer's bf16 would leave two digits of a sum of a thousand squares
-        with torch.autocast(waveforms.device.type, enabled=False):
-            real, imag = self.dft(self._frames(waveforms.float()).double() * self.window)
-            power = (real.square() + imag.square()).float()
-            mel = (power if spec.spectrum == "power" else power.sqrt()) @ self.filters
-        floored = mel.clamp(min=spec.floor_value) if spec.floor == "clip" else mel + spec.floor_value
-        decades = floored.log10() * ((10.0 if spec.spectrum == "power" else 20.0) / spec.db_per_unit)
+        with torch.autocast(samples.device.type, enabled=False):
+            mel = self._exact(samples) if self.dft is not None else self._fast(samples)
+            floored = mel.clamp(min=spec.floor_value) if spec.floor == "clip" else mel + spec.floor_value
+            decades = floored.log10() * (spec.db_per_decade / spec.db_per_unit)
         return decades.transpose(1, 2)
 
-    def _frames(self, waveforms: Tensor) -> Tensor:
-        padded = self._padded(self._emphasized(waveforms))
-        starts = torch.arange(0, padded.shape[1] - self.spec.n_fft + 1, self.spec.hop_length, device=padded.device)
-        return padded[:, starts[:, None] + torch.arange(self.spec.n_fft, device=padded.device)]
+    def _exact(self, samples: Tensor) -> Tensor:
+        assert self.dft is not None
+        starts = torch.arange(0, samples.shape[1] - self.spec.n_fft + 1, self.spec.hop_length, device=samples.device)
+        frames = samples[:, starts[:, None] + torch.arange(self.spec.n_fft, device=samples.device)]
+        real, imag = self.dft(frames.double() * self.window)
+        power = (real.square() + imag.square()).float()
+        return (power if self.spec.spectrum == "power" else power.sqrt()) @ self.filters
+
+    def _fast(self, samples: Tensor) -> Tensor:
+        frames = samples.unfold(1, self.spec.n_fft, self.spec.hop_length)  # a view
+        if samples.device.type != "cpu":
+            return self._power(frames) @ self.filters
+        n_frames = frames.shape[1]
+        mel = torch.empty(len(frames) * n_frames, self.spec.n_mels)
+        at_once = max(1, VALUES_AT_ONCE // (n_frames * self.spec.n_fft))  # spectra then stay within the cache
+        for part, out in zip(torch.split(frames, at_once), torch.split(mel, at_once * n_frames), strict=True):
+            power = self._power(part).flatten(0, 1)
+            for bands, bins, weights in filter_groups(self.spec):
+                out[:, bands] = power[:, bins] @ torch.from_numpy(weights).T
+        return mel.view(len(frames), n_frames, self.spec.n_mels)
+
+    def _power(self, frames: Tensor) -> Tensor:
+        """Spectra of (..., n_fft) frames in float32: power, or magnitude where the specification says so."""
+        spectrum = torch.fft.rfft(frames * self.window)
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+        return power if self.spec.spectrum == "power" else power.sqrt_()
 
     def _emphasized(self, waveforms: Tensor) -> Tensor:
         if not self.spec.pre_emphasis:
@@ -168,15 +216,17 @@ class WaveformPictures(nn.Module):
     ----------
     spec
         The front end.
+    exact
+        As in `LogMel`.
     """
 
     shift: Tensor
     factor: Tensor
 
-    def __init__(self, spec: PictureSpec) -> None:
+    def __init__(self, spec: PictureSpec, *, exact: bool = True) -> None:
         super().__init__()
         self.spec = spec
-        self.log_mel = LogMel(spec.log_mel)
+        self.log_mel = LogMel(spec.log_mel, exact=exact)
         fixed = spec.normalization in {"affine", "band"}
         shift, std = (np.atleast_1d(value).astype(np.float32) for value in (spec.mean, spec.std))
         self.register_buffer("shift", torch.from_numpy(shift) if fixed else None, persistent=False)
@@ -184,9 +234,29 @@ class WaveformPictures(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Make pictures; shapes as the class says."""
-        spectrograms = self.log_mel(waveforms)
+        return to_channels(self.normalized(self.log_mel(waveforms)), self.spec)
+
+    def normalized(self, spectrograms: Tensor, gain_db: Tensor | None = None) -> Tensor:
+        """Normalise spectrograms, each by its own statistics where the front end says so.
+
+        Parameters
+        ----------
+        spectrograms
+            (n, n_mels, n_frames) in the front end's unit.
+        gain_db
+            (n, n_mels), or (n, 1) for all bands alike, in dB, by which they become louder after their statistics have
+            been taken; `None` for none.
+
+        Returns
+        -------
+        Tensor
+            The same shape.
+        """
         shift, factor = self._normalizer(spectrograms)
-        return to_channels(bounded((spectrograms - shift) * factor, self.spec), self.spec)
+        if gain_db is not None:
+            spectrograms = spectrograms + gain_db[..., None] / self.spec.log_mel.db_per_unit
+            spectrograms = spectrograms.clamp_(min=self.spec.log_mel.silence)
+        return bounded((spectrograms - shift) * factor, self.spec)
 
     def _normalizer(self, spectrograms: Tensor) -> tuple[Tensor, Tensor]:
         spec = self.spec

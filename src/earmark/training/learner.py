@@ -67,6 +67,10 @@ class Learner(lightning.LightningModule):
         """Batches of indices of clips that are left to learn from, this process's share of them."""
         return self._order(self.first_step, self.trainer.global_rank, self.trainer.world_size)
 
+    def transfer_batch_to_device(self, batch: Tensor, device: torch.device, dataloader_idx: int) -> Tensor:
+        """Leave indices on the processor, where the feed wants them."""
+        return batch
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The recipe's optimiser; rates are set at every step."""
         return optimizer_of(self.recipe.fit, self.network.layer_groups())

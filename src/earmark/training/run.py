@@ -15,8 +15,8 @@ from earmark.data.folds import assign_folds, read_folds, write_folds
 from earmark.data.manifest import NEVER_HELD_OUT, Manifest
 from earmark.data.store import Store
 from earmark.errors import RunError
+from earmark.training.feed import check_source
 from earmark.training.models import build_network, initialise
-from earmark.training.pictures import check_store
 from earmark.training.recipe import Recipe, load_recipe, to_tables
 
 PATIENCE_S = 600.0
@@ -80,7 +80,7 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
     CollectionError
         When the clips cannot be divided so, or the table is not of these clips or tears a recording apart.
     """
-    check_store(store, recipe.picture)
+    check_source(recipe, store)
     _check_init(recipe, store.manifest.vocabulary.names)
     first = is_first_process()
     if not first:

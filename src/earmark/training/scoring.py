@@ -29,15 +29,12 @@ def score_clips(network: nn.Module, pictures: Pictures, recipe: Recipe, device: 
     """
     was_training = network.training
     network.eval()
-    clips, starts = pictures.all_windows(recipe.window_frames, recipe.hop_frames)
-    clips, starts = clips.to(device), starts.to(device)
+    clips, starts, weights = pictures.all_windows(recipe.window_frames, recipe.hop_frames, recipe.windows_weight)
     pictures.to(device)
     parts = [
         network(pictures.cut(c, s, recipe.window_frames)).float().sigmoid()
         for c, s in zip(torch.split(clips, WINDOWS_PER_BATCH), torch.split(starts, WINDOWS_PER_BATCH), strict=True)
     ]
     network.train(was_training)
-    scores = torch.cat(parts)
-    sums = torch.zeros(len(pictures), scores.shape[1], device=device).index_add_(0, clips, scores)
-    counts = torch.bincount(clips, minlength=len(pictures))
-    return (sums / counts[:, None]).cpu().numpy()
+    scores = torch.cat(parts).cpu() * weights[:, None]
+    return torch.zeros(len(pictures), scores.shape[1]).index_add_(0, clips, scores).numpy()

@@ -1,4 +1,11 @@
-"""What is done to a batch of training pictures, on the device where they are."""
+"""What is done to a batch of normalised spectrograms, (n, n_mels, n_frames), on the device where they are.
+
+Everything but masks is done to the whole spectrogram, before its channels are made: a colour picture is moved over all
+its bands, not in each channel by itself; slopes are those of what has become of the spectrogram; and a frequency map
+stays a map.
+
+Results may share memory with what is given, which may be changed in place.
+"""
 
 from __future__ import annotations
 
@@ -6,83 +13,52 @@ import torch
 from torch import Tensor, nn
 
 from earmark.audio.picture import PictureSpec
+from earmark.training.augment.chance import between, chosen, signed
 from earmark.training.augment.recipe import AugmentRecipe
 
 
-def mixup(pictures: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mix every picture with another one of the batch, and their targets alike.
-
-    Zhang et al., *mixup: Beyond Empirical Risk Minimization*, ICLR 2018, with a weight for each picture, drawn from
-    Beta(alpha, alpha) and taken as at least one half, so that a picture stays mostly itself.
-
-    Parameters
-    ----------
-    pictures
-        (n, n_channels, height, frames).
-    targets
-        (n, n_labels) in [0, 1].
-    alpha
-        Above 0.
-    generator
-        On the processor; draws the weights and the partners.
-
-    Returns
-    -------
-    tuple of Tensor
-        The same shapes.
-    """
-    n = len(pictures)
-    weights = _beta(alpha, n, generator)
-    weights = torch.maximum(weights, 1 - weights).to(pictures)
-    partners = torch.randperm(n, generator=generator).to(pictures.device)
-    mixed = torch.lerp(pictures[partners], pictures, weights[:, None, None, None])
-    return mixed, torch.lerp(targets[partners], targets, weights[:, None])
-
-
-def _beta(alpha: float, n: int, generator: torch.Generator) -> Tensor:
-    # Joehnk's method needs rejection and torch.distributions takes no generator: two gammas by torch's own sampler do
-    gammas = torch._standard_gamma(torch.full((2, n), alpha, dtype=torch.float64), generator=generator)
-    return (gammas[0] / gammas.sum(0).clamp(min=1e-300)).float()
-
-
-def random_gain(n: int, n_mels: int, recipe: AugmentRecipe, generator: torch.Generator) -> Tensor:
-    """Draw how much louder each picture becomes: one gain for all bands, and an equaliser over them.
-
-    The equaliser is a line through random points at equal distances over the bands, a microphone and a room in the
-    place of the recording's own; after Nam et al., *FilterAugment*, ICASSP 2022.
+def random_gain(n: int, n_mels: int, recipe: AugmentRecipe, draws: torch.Generator) -> Tensor | None:
+    """Draw how much louder each clip becomes: one gain for all bands, and an equaliser over them.
 
     Parameters
     ----------
     n, n_mels
-        Pictures, and bands.
+        Clips, and bands.
     recipe
         What it says of `gain` and `equaliser`.
-    generator
+    draws
         On the processor.
 
     Returns
     -------
-    Tensor
-        (n, n_mels) in dB.
+    Tensor or None
+        (n, n_mels), or (n, 1) for all bands alike, in dB; `None` where the recipe has neither.
     """
-    gain_db = (torch.rand(n, 1, generator=generator) * 2 - 1) * (recipe.gain.gain_db if recipe.gain else 0)
-    if recipe.equaliser is None:
-        return gain_db.expand(n, n_mels)
-    points = torch.rand(n, 1, recipe.equaliser.n_points, generator=generator) * 2 - 1
-    points = points * recipe.equaliser.gain_db
-    return gain_db + nn.functional.interpolate(points, size=n_mels, mode="linear", align_corners=True)[:, 0]
+    gain_db = None
+    if recipe.gain is not None:
+        picked = chosen(n, recipe.gain.probability, draws)
+        gain_db = (signed(n, draws) * picked * recipe.gain.gain_db)[:, None]
+    if recipe.equaliser is not None:
+        picked = chosen(n, recipe.equaliser.probability, draws)
+        points = signed(n * recipe.equaliser.n_points, draws).view(n, 1, -1) * recipe.equaliser.gain_db
+        line = nn.functional.interpolate(points, size=n_mels, mode="linear", align_corners=True)[:, 0]
+        gain_db = line * picked[:, None] + (0 if gain_db is None else gain_db)
+    return gain_db
 
 
-def warp(pictures: Tensor, recipe: AugmentRecipe, generator: torch.Generator) -> Tensor:
-    """Stretch every picture in time and shift it in frequency, about its middle and by bilinear interpolation.
+def warp(spectrograms: Tensor, recipe: AugmentRecipe, draws: torch.Generator) -> Tensor:
+    """Stretch in time, shift over the bands and crop, by bilinear interpolation.
+
+    Stretch and shift are about the middle. With t and b from -1 to 1 over a picture, stretch by f, shift by s and a
+    crop of shares c at offsets o make ``out(t, b) = in(f (c_t t + o_t), c_b b + o_b + s)``.
 
     Parameters
     ----------
-    pictures
-        (n, n_channels, height, frames); a shift moves each channel of colour pictures within itself.
+    spectrograms
+        (n, n_mels, n_frames). The outermost values are repeated where there is nothing.
     recipe
-        What it says of `stretch` and `band_shift`. The outermost values are repeated where there is nothing.
-    generator
+        What it says of `stretch`, `band_shift` and `resized_crop`.
+    draws
         On the processor.
 
     Returns
@@ -90,40 +66,153 @@ def warp(pictures: Tensor, recipe: AugmentRecipe, generator: torch.Generator) ->
     Tensor
         The same shape.
     """
-    n = len(pictures)
-    draw = torch.rand(2, n, generator=generator) * 2 - 1
-    affine = torch.zeros(n, 2, 3)
-    affine[:, 0, 0] = (1 + (recipe.stretch.max_change if recipe.stretch else 0)) ** draw[0]
-    affine[:, 1, 1] = 1
-    affine[:, 1, 2] = 2 * (recipe.band_shift.max_share if recipe.band_shift else 0) * draw[1]  # pictures span -1 to 1
-    grid = nn.functional.affine_grid(affine.to(pictures), list(pictures.shape), align_corners=False)
-    return nn.functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    if recipe.stretch or recipe.band_shift or recipe.resized_crop:
+        scale, offset = _affine(len(spectrograms), recipe, draws)
+        spectrograms = _resampled(spectrograms, scale[0], offset[0], 2)
+        spectrograms = _resampled(spectrograms, scale[1], offset[1], 1)
+    return spectrograms
 
 
-def mask(pictures: Tensor, recipe: AugmentRecipe, spec: PictureSpec, generator: torch.Generator) -> Tensor:
-    """Blank out random stretches of time and of bands with 0.
+def _affine(n: int, recipe: AugmentRecipe, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Scales and offsets, (2, n) each, in time and in bands: where in the input a place of the output is taken from."""
+    scale, offset = torch.ones(2, n), torch.zeros(2, n)
+    if recipe.resized_crop is not None:
+        picked = chosen(n, recipe.resized_crop.probability, draws)
+        for axis, limits in enumerate((recipe.resized_crop.time_share, recipe.resized_crop.band_share)):
+            scale[axis] = torch.where(picked, between(n, limits, draws), 1.0)
+            offset[axis] = signed(n, draws) * (1 - scale[axis]).abs()
+    if recipe.band_shift is not None:
+        picked = chosen(n, recipe.band_shift.probability, draws)
+        offset[1] += signed(n, draws) * picked * 2 * recipe.band_shift.max_share  # pictures span -1 to 1
+    if recipe.stretch is not None:
+        picked = chosen(n, recipe.stretch.probability, draws)
+        factor = (1 + recipe.stretch.max_change) ** (signed(n, draws) * picked)
+        scale[0] *= factor
+        offset[0] *= factor
+    return scale, offset
 
-    SpecAugment without its time warp: Park et al., Interspeech 2019. Every picture has stretches of its own; in colour
-    pictures a masked row is masked in all three channels.
+
+def _resampled(spectrograms: Tensor, scale: Tensor, offset: Tensor, dim: int) -> Tensor:
+    """Take each place along one axis from ``scale * place + offset``, (n,) each, where places are from -1 to 1.
+
+    An axis by itself is a copy of two lines and one step between them, several times as fast as a general map.
     """
-    n, _, height, n_frames = pictures.shape
+    changed = torch.nonzero((scale != 1) | (offset != 0))[:, 0]
+    if not len(changed):
+        return spectrograms
+    whole = len(changed) == len(spectrograms)
+    moving, length = spectrograms if whole else spectrograms[changed], spectrograms.shape[dim]
+    middles = (2 * torch.arange(length) + 1) / length - 1
+    places = torch.addcmul(offset[changed, None], scale[changed, None], middles)
+    places = (((places + 1) * length - 1) / 2).clamp(0, length - 1)
+    lower = places.long()
+    share = (places - lower).to(moving)
+    lower = lower.to(moving.device)
+    upper = (lower + 1).clamp(max=length - 1)
+    if dim == 1:  # bands are rows, which are copied as such
+        clip = torch.arange(len(moving), device=moving.device)[:, None]
+        moved = torch.lerp(moving[clip, lower], moving[clip, upper], share[:, :, None])
+    else:
+        before, after = (moving.gather(2, index[:, None].expand_as(moving)) for index in (lower, upper))
+        moved = torch.lerp(before, after, share[:, None])
+    if whole:
+        return moved
+    spectrograms[changed] = moved
+    return spectrograms
+
+
+def relight(spectrograms: Tensor, recipe: AugmentRecipe, spec: PictureSpec, draws: torch.Generator) -> Tensor:
+    """Change brightness and contrast.
+
+    Parameters
+    ----------
+    spectrograms
+        (n, n_mels, n_frames), normalised.
+    recipe
+        What it says of `brightness` and `contrast`; a spectrogram's contrast is about its own mean.
+    spec
+        The front end, whose normalisation ``"minmax"`` keeps values in [0, 1].
+    draws
+        On the processor.
+
+    Returns
+    -------
+    Tensor
+        The same shape.
+    """
+    n, device = len(spectrograms), spectrograms.device
+    if recipe.brightness is not None:
+        picked = chosen(n, recipe.brightness.probability, draws)
+        added = signed(n, draws) * picked * recipe.brightness.max_change
+        spectrograms = spectrograms.add_(added.to(device)[:, None, None])
+    if recipe.contrast is not None:
+        picked = chosen(n, recipe.contrast.probability, draws)
+        factor = (1 + signed(n, draws) * picked * recipe.contrast.max_change).to(device)[:, None, None]
+        mean = spectrograms.mean((1, 2), keepdim=True)
+        spectrograms = spectrograms.mul_(factor).add_(mean * (1 - factor))
+    if spec.normalization == "minmax" and (recipe.brightness or recipe.contrast):
+        spectrograms = spectrograms.clamp_(0, 1)
+    return spectrograms
+
+
+def mask(pictures: Tensor, recipe: AugmentRecipe, spec: PictureSpec, draws: torch.Generator) -> Tensor:
+    """Blank out random stretches of time, runs of bands, and rectangles with 0.
+
+    0 is the mean of pictures normalised by ``"affine"``, ``"band"`` or ``"clip"``, and the lowest level of those by
+    ``"minmax"``. Each picture has masks of its own.
+
+    Parameters
+    ----------
+    pictures
+        (n, n_channels, height, n_frames); the bands of a colour picture are those of its channels one above the other,
+        and a frequency map is not masked.
+    recipe
+        What it says of `time_mask`, `band_mask` and `cutout`.
+    spec
+        The front end that the pictures are of.
+    draws
+        On the processor.
+
+    Returns
+    -------
+    Tensor
+        The same shape.
+    """
+    n, n_mels, n_frames = len(pictures), spec.log_mel.n_mels, pictures.shape[-1]
     if recipe.time_mask is not None:
         longest = min(n_frames, round(recipe.time_mask.max_s * spec.log_mel.frame_rate))
-        keep = _outside_stretches(n, n_frames, longest, recipe.time_mask.n_masks, generator).to(pictures.device)
-        pictures = pictures * keep[:, None, None, :]
+        chance = (recipe.time_mask.probability, recipe.time_mask.n_masks)
+        inside = _stretches(n, n_frames, longest, *chance, draws).any(1)
+        _blank(pictures, inside[:, None], spec)
     if recipe.band_mask is not None:
-        longest = round(recipe.band_mask.max_share * height)
-        keep = _outside_stretches(n, height, longest, recipe.band_mask.n_masks, generator).to(pictures.device)
-        pictures = pictures * keep[:, None, :, None]
+        longest = round(recipe.band_mask.max_share * n_mels)
+        inside = _stretches(n, n_mels, longest, recipe.band_mask.probability, recipe.band_mask.n_masks, draws).any(1)
+        _blank(pictures, inside[:, :, None], spec)
+    if recipe.cutout is not None:
+        share, n_holes = recipe.cutout.max_share, recipe.cutout.n_holes
+        rows = _stretches(n, n_mels, round(share * n_mels), recipe.cutout.probability, n_holes, draws)
+        columns = _stretches(n, n_frames, round(share * n_frames), 1.0, n_holes, draws)
+        for hole in range(n_holes):
+            _blank(pictures, rows[:, hole, :, None] & columns[:, hole, None, :], spec)
     return pictures
 
 
-def _outside_stretches(n: int, length: int, longest: int, n_stretches: int, generator: torch.Generator) -> Tensor:
-    """(n, length) bool: false inside `n_stretches` random stretches of at most `longest`."""
-    keep = torch.ones(n, length, dtype=torch.bool)
+def _blank(pictures: Tensor, inside: Tensor, spec: PictureSpec) -> None:
+    """Blank where (n, n_mels or 1, n_frames or 1) `inside` is true."""
+    if spec.channels == "colour" and inside.shape[1] > 1:
+        keep = ~inside.view(len(inside), 3, -1, inside.shape[2])
+    else:
+        keep = ~inside[:, None]
+    shown = pictures[:, :1] if spec.channels == "frequency-map" else pictures
+    shown.mul_(keep.to(pictures.device))
+
+
+def _stretches(
+    n: int, length: int, longest: int, probability: float, n_stretches: int, draws: torch.Generator
+) -> Tensor:
+    """(n, n_stretches, length) bool: true inside a random stretch of at most `longest`; nowhere for the unpicked."""
+    picked = chosen(n, probability, draws)[:, None]
+    width = torch.floor(torch.rand(n, n_stretches, generator=draws) * (longest + 1)) * picked
+    start = torch.floor(torch.rand(n, n_stretches, generator=draws) * (length - width + 1))
     positions = torch.arange(length)
-    for _ in range(n_stretches):
-        width = torch.floor(torch.rand(n, 1, generator=generator) * (longest + 1))
-        start = torch.floor(torch.rand(n, 1, generator=generator) * (length - width + 1))
-        keep &= (positions < start) | (positions >= start + width)
-    return keep
+    return (positions >= start[..., None]) & (positions < (start + width)[..., None])

@@ -179,7 +179,8 @@ class Contrast(Table, frozen=True):
 class AugmentRecipe(Table, frozen=True):
     """Everything that is done to what is learned from, in the order in which it is done.
 
-    With `off_for_last`, the last share of all epochs sees clips as they are.
+    What is concatenated or mixed as waveforms is that before its gain, which is done to spectrograms. With
+    `off_for_last`, the last share of all epochs sees clips as they are.
     """
 
     off_for_last: Probability = 0.0
