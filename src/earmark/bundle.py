@@ -31,6 +31,9 @@ WAVEFORMS_NAME = "waveforms"
 OUTPUT_NAME = "scores"
 FRAMES_NAME = "frame_scores"
 
+PRECISIONS = ("fp32", "fp16", "int8", "int8-static")
+"""What an export's weights are stored as, and for the last one computed with; see docs/export.md."""
+
 Shape = list[int | str | None]
 """Of an input or an output; no integer where any length will do."""
 

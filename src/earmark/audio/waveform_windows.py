@@ -58,9 +58,8 @@ def waveform_windows(waveform: np.ndarray, spec: LogMelSpec, window_frames: int)
     >>> waveform_windows(np.zeros(8000), LogMelSpec(), 50).shape
     (1, 9024)
     """
-    mode = "reflect" if spec.padding == "reflect" else "constant"
     waveform = checked(waveform)
-    padded = np.pad(waveform, padding_samples(spec), mode=mode)
+    padded = np.pad(waveform, padding_samples(spec), mode="reflect" if spec.padding == "reflect" else "constant")
     n_frames = spec.n_frames(len(waveform))
     if n_frames <= window_frames:
         return padded[None]

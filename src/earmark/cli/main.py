@@ -22,6 +22,7 @@ VERBS = {
     "tag": "Name what is heard in recordings.",
     "train": "Learn a tagger from labelled recordings, cross-validated.",
     "predict": "Score every clip of a collection for every label.",
+    "export": "Make a model smaller, faster, or able to take waveforms.",
     "evaluate": "Judge a table of scores by known labels.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",
     "data": "Collections: fetch, check, count, divide, pack.",

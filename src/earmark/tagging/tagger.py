@@ -161,7 +161,7 @@ class Tagger:
         clip = clip_waveform(self._at_own_rate(waveform, sample_rate), self.picture_spec)
         weight = self.bundle.spec.windows_weight
         weights = self._starts_and_weights(clip, weight)[1]
-        scores: np.ndarray = np.float32(weights) @ self._window_scores(clip, weight)
+        scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
         return scores.clip(0, 1)  # rounded weights may sum to a little more than 1
 
     def timeline(self, path: str | Path) -> Timeline:

@@ -73,6 +73,9 @@ class LogMel(nn.Module):
     ----------
     spec
         The front end.
+    pads
+        Whether a clip is padded by half a transform at its ends, so that its first frame is centred on its start;
+        without, there is a frame wherever a whole transform fits.
 
     Examples
     --------
@@ -83,9 +86,9 @@ class LogMel(nn.Module):
     window: Tensor
     filters: Tensor
 
-    def __init__(self, spec: LogMelSpec) -> None:
+    def __init__(self, spec: LogMelSpec, *, pads: bool = True) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.pads = spec, pads
         self.register_buffer("window", torch.from_numpy(window_of(spec)), persistent=False)
         self.register_buffer("filters", torch.from_numpy(mel_filters(spec).T.copy()), persistent=False)
         self.dft = RealDft(spec.n_fft)
@@ -103,7 +106,9 @@ class LogMel(nn.Module):
         return decades.transpose(1, 2)
 
     def _frames(self, waveforms: Tensor) -> Tensor:
-        padded = self._padded(self._emphasized(waveforms))
+        padded = self._emphasized(waveforms)
+        if self.pads:
+            padded = self._padded(padded)
         starts = torch.arange(0, padded.shape[1] - self.spec.n_fft + 1, self.spec.hop_length, device=padded.device)
         return padded[:, starts[:, None] + torch.arange(self.spec.n_fft, device=padded.device)]
 
