@@ -171,7 +171,7 @@ def middle_windows(tagger: Tagger, sounds: Sounds, n_most: int) -> np.ndarray:
     places = np.unique(np.linspace(0, len(sounds) - 1, min(n_most, len(sounds))).astype(int))
     seen = list(_middles(tagger, [sounds.clips[i] for i in places]))
     if not seen:
-        raise AudioError(f"none of {len(places)} clips of {sounds.said} can be read; check them with 'earmark tag'")
+        raise AudioError(f"none of {len(places)} clips can be read, of {sounds.said}; check them with 'earmark tag'")
     return np.stack(seen)
 
 

@@ -43,8 +43,8 @@ class WindowPictures(WaveformPictures):
         spectrograms = self.log_mel(waveforms)
         shift, factor = self._normalizer(spectrograms)
         if spec.short == "wrap":
-            places = torch.arange(self.window_frames, device=waveforms.device) % spectrograms.shape[2]
-            filled = spectrograms[:, :, places]
+            n_frames = torch.arange(spectrograms.shape[2])[-1] + 1  # a tensor, for which the exporter has a remainder
+            filled = spectrograms[:, :, torch.remainder(torch.arange(self.window_frames), n_frames)]
         else:
             n, n_mels, _ = spectrograms.shape
             silence = spectrograms.new_full((n, n_mels, self.window_frames), spec.log_mel.silence)
