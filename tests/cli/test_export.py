@@ -150,6 +150,16 @@ def test_a_packed_store_will_do(run_earmark: Run, tiny_bundle: Path, tones: Path
     assert out.endswith("\nmeasured on 6 clips of store\n")
 
 
+def test_how_it_is_read_is_no_question_of_a_store(
+    run_earmark: Run, tiny_bundle: Path, tones: Path, tmp_path: Path
+) -> None:
+    pack(read_collection(tones), tmp_path / "store", Encoding.waveform(16_000), progress=False)
+    data = ("--data", tmp_path / "store", "--layout", "table")
+    status, _, err = run_earmark("export", tiny_bundle, "-o", tmp_path / "a.onnx", *data)
+    assert status == 2
+    assert err.splitlines()[-1].startswith("Error: --layout says how a collection is read, and ")
+
+
 def test_a_clip_that_cannot_be_read_is_named(run_earmark: Run, tiny_bundle: Path, tones: Path, tmp_path: Path) -> None:
     (tones / "2.wav").write_text("no recording")
     status, out, err = run_earmark("export", tiny_bundle, "-o", tmp_path / "a.onnx", "--data", tones)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import onnx
 
 N_CALIBRATING = 64
-"""Clips that ranges are measured on; more moved no score in any trial."""
+"""Clips that ranges are measured on, a window of each."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,10 @@ def find_source(model: str, fold: int | None, refit: bool, frames: bool) -> Sour
 
 def _clips(data: Path, how: CollectionOptions, before: Tagger, source: Source) -> CollectionSounds:
     """Read the collection or store that models are compared on, and which of its clips a fold held out."""
-    store = open_store(data) if is_store(data) else None
+    store = None
+    if is_store(data):
+        how.refuse_reading(data)
+        store = open_store(data)
     manifest = how.select(store.manifest) if store else how.read(data)
     held_out: set[str] = set()
     if source.run is not None and source.fold is not None:
