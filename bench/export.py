@@ -26,10 +26,19 @@ from provenance import provenance
 from tabulate import tabulate
 
 from earmark.bundle import PRECISIONS, Bundle
+from earmark.data.layouts import read_collection
 from earmark.tagging.tagger import WINDOWS_PER_CALL, Tagger, load, model_path
 
 RESULTS = Path(__file__).parent / "results"
 N_CALLS = 60
+
+
+def left_out(collection: Path, every: int, folder: Path) -> list[str]:
+    """The option that leaves all but every so many-th clip of a collection out."""
+    names = read_collection(collection).names
+    listed = folder / "left-out.txt"
+    listed.write_text("".join(f"{name}\n" for i, name in enumerate(names) if i % every), encoding="utf-8")
+    return ["--exclude", str(listed)] if every > 1 else []
 
 
 def ms_a_window(paths: list[Path]) -> list[float]:
@@ -55,9 +64,9 @@ def windows_of_noise(tagger: Tagger) -> np.ndarray:
     return np.ascontiguousarray(cut)
 
 
-def measure(source: list[str], collection: Path, input_: str, precision: str, target: Path) -> dict[str, Any]:
+def measure(source: list[str], data: list[str], input_: str, precision: str, target: Path) -> dict[str, Any]:
     """Export once, and gather what the command found and what the file weighs."""
-    command = ["export", *source, "-o", target, "--input", input_, "--precision", precision, "--data", collection]
+    command = ["export", *source, "-o", target, "--input", input_, "--precision", precision, *data]
     subprocess.run([sys.executable, "-m", "earmark", *map(str, command), "--workers", "1"], check=True)
     said = Bundle(target).spec.export
     figures = {name: said[name] for name in said if name not in {"source", "waveforms", "notes"}}
@@ -70,19 +79,22 @@ def main() -> None:
     parser.add_argument("collection", type=Path)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--fold", type=int)
+    parser.add_argument("--every", type=int, default=1, help="compare on every so many-th clip")
     arguments = parser.parse_args()
     source = [arguments.model, *(["--fold", str(arguments.fold)] if arguments.fold is not None else [])]
     kinds = [(input_, precision) for input_ in ("log-mel", "waveform") for precision in PRECISIONS]
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
+        data = ["--data", str(arguments.collection), *left_out(arguments.collection, arguments.every, Path(folder))]
         targets = [Path(folder) / f"{input_}-{precision}.onnx" for input_, precision in kinds]
-        rows = [measure(source, arguments.collection, *kind, path) for kind, path in zip(kinds, targets, strict=True)]
+        rows = [measure(source, data, *kind, path) for kind, path in zip(kinds, targets, strict=True)]
         for row, ms in zip(rows, ms_a_window(targets), strict=True):
             row["ms_a_window"] = ms
+    part = Path(arguments.model) / f"fold-{arguments.fold}" / "model.onnx" if arguments.fold is not None else None
     name = Path(arguments.model).stem
     figures = {
-        "command": f"python bench/export.py {arguments.collection.name}",
+        "command": " ".join(["python bench/export.py", arguments.collection.name, *sys.argv[2:]]),
         "model": " ".join(source),
-        "model_megabytes": model_path(arguments.model).stat().st_size / 1e6,
+        "model_megabytes": (part or model_path(arguments.model)).stat().st_size / 1e6,
         **provenance("earmark", "numpy", "onnx", "onnxruntime", "torch"),
         "measured_on": rows[0]["measured_on"],
         "exports": rows,
@@ -110,18 +122,18 @@ def as_page(figures: dict[str, Any]) -> str:
     ]
     head = ["input", "precision", "MB", "ms a window", "apart, largest", "apart, mean", "same best label", "lwlrap"]
     table = tabulate(rows, head, tablefmt="github", disable_numparse=True)
-    before = figures["exports"][0].get("lwlrap_before")
-    said = f"lwlrap of the model itself: {before:.4f}. " if before is not None else ""
-    remark = (
-        ""
-        if "none learned from" in figures["measured_on"]
-        else ("The clips may be those the model learned from: only what changes from row to row counts. ")
-    )
-    return (
-        f"# Exports of {figures['model']}\n\nMeasured on {figures['measured_on']}, one thread; a window's time is the "
-        f"network's, and for waveforms the front end's with it.\n{said}{remark}\n\n{table}\n\n{figures['machine']}, "
-        f"{figures['date']}, {figures['versions']}\n"
-    )
+    first = figures["exports"][0]
+    said = [
+        f"Measured on {figures['measured_on']}, one thread; a window's time is the network's, and for waveforms the "
+        "front end's with it.",
+        f"The model itself: {first['source_precision']}, {figures['model_megabytes']:.2f} MB"
+        + (f", lwlrap {first['lwlrap_before']:.4f}." if "lwlrap_before" in first else "."),
+    ]
+    if "none learned from" not in figures["measured_on"]:
+        said.append("It may have learned from these clips: only what changes from row to row counts.")
+    versions = ", ".join(f"{name} {number}" for name, number in figures["versions"].items())
+    end = f"`{figures['command']}`, {figures['date']}: {figures['machine']}; {versions}."
+    return "\n".join([f"# Exports of {figures['model']}", "", *said, "", table, "", end, ""])
 
 
 if __name__ == "__main__":
