@@ -298,7 +298,7 @@ def tagging_model(folder: Path) -> tuple[Path, str]:
 
     from earmark.bundle import BundleSpec, write_bundle
     from earmark.training.export import to_onnx
-    from earmark.training.fit import build_network
+    from earmark.training.models import build_network
     from earmark.training.recipe import load_recipe
 
     recipe = load_recipe("fast")

@@ -38,6 +38,10 @@ class RecipeError(EarmarkError):
     """A recipe has an unknown key, a wrong type, or a value out of range."""
 
 
+class TrainingError(EarmarkError):
+    """A training cannot go on: its loss is not finite, or the memory does not suffice."""
+
+
 class BundleError(EarmarkError):
     """A model file is damaged, foreign, of a version that this release cannot read, or unfit for its task."""
 

@@ -20,10 +20,11 @@ from earmark.errors import CollectionError, RecipeError, RunError
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions
 from earmark.tagging.tagger import load
-from earmark.training.crossval import cross_validate, load_network, measured, open_run, refit, summary
-from earmark.training.fit import moving_average, precision_of, score_clips
+from earmark.training.crossval import cross_validate, load_network, measured, refit, summary
 from earmark.training.pictures import Pictures, spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe
+from earmark.training.run import open_run
+from earmark.training.scoring import score_clips
 
 from .conftest import TINY
 
@@ -44,7 +45,7 @@ def test_run_has_all_its_files(finished: Path) -> None:
     assert whole <= {path.name for path in finished.iterdir()}
     for fold in ("fold-0", "fold-1"):
         names = {path.name for path in (finished / fold).iterdir()}
-        assert names == {"metrics.csv", "metrics.json", "predictions.csv", "model.onnx", "network.pt"}
+        assert names == {"metrics.csv", "metrics.json", "predictions.csv", "model.onnx", "network.pt", "tensorboard"}
     assert (finished / "refit" / "model.onnx").is_file()
 
 
@@ -163,7 +164,7 @@ def test_a_store_of_spectrograms_teaches_the_same(tiny_store: Store, tiny_spectr
         cross_validate(run, only_fold=0, progress=False)
         with (run.fold_folder(0) / "metrics.csv").open() as file:
             losses += [float(row["train_loss"]) for row in csv.DictReader(file) if row["train_loss"]]
-    assert losses == [pytest.approx(losses[0], rel=0.005)] * 2
+    assert losses == [pytest.approx(losses[0], rel=0.02)] * 2
 
 
 def test_a_store_that_does_not_fit_the_recipe_begins_no_run(tmp_path: Path, tiny_store: Store) -> None:
@@ -270,22 +271,6 @@ def test_averaged_weights_are_kept_not_the_last_ones(tmp_path: Path, tiny_store:
         cross_validate(run, only_fold=0, progress=False)
         kept.append(load_network(run.fold_folder(0)).state_dict()["fc.bias"])
     assert not torch.allclose(*kept)
-
-
-def test_moving_average_follows_its_definition() -> None:
-    update, average = moving_average(0.5), [torch.zeros(1)]
-    expected = 0.0
-    for t, value in enumerate([1.0, 3.0, -2.0, 8.0, 8.0, 1.0, 0.0, 4.0, 4.0, 4.0], start=1):
-        update(average, [torch.tensor([value])], torch.tensor(t))
-        decay = min(0.5, (1 + t) / (10 + t))
-        expected = decay * expected + (1 - decay) * value
-    assert average[0].item() == pytest.approx(expected)
-
-
-def test_precision_is_the_recipes_unless_auto(tiny_recipe: Recipe) -> None:
-    assert precision_of(tiny_recipe.fit) == "32-true"
-    auto = load_recipe("fast").fit
-    assert precision_of(auto) in {"32-true", "bf16-mixed"}
 
 
 def test_bands_that_a_recipe_gives_are_not_measured_again() -> None:

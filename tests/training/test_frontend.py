@@ -21,6 +21,7 @@ import torch
 from earmark.audio.logmel import LogMelSpec, log_mel
 from earmark.audio.picture import N_CHANNELS, PictureSpec, picture, windows
 from earmark.audio.synth import synthesize
+from earmark.training.efficientat import FRONT_END
 from earmark.training.frontend import LogMel, RealDft, WaveformPictures, bounded, delta, to_channels
 
 from .exact import exact_channels, exact_log_mel, exact_normalized
@@ -60,25 +61,7 @@ CASES = {
         channels="colour",
         normalization="minmax",
     ),
-    # as EfficientAT's checkpoints take it: models/preprocess.py of https://github.com/fschmid56/EfficientAT
-    "EfficientAT": PictureSpec(
-        log_mel=LogMelSpec(
-            win_length=800,
-            n_mels=128,
-            fmin=0.0,
-            fmax=15_000.0,
-            mel_scale="kaldi",
-            mel_norm="peak",
-            window="hann-symmetric",
-            padding="reflect",
-            pre_emphasis=0.97,
-            scale="ln",
-            floor_db=-50.0,
-            floor="add",
-        ),
-        mean=-4.5,
-        std=5.0,
-    ),
+    "EfficientAT": FRONT_END,
 }
 
 MakePicture = Callable[[np.ndarray], np.ndarray]

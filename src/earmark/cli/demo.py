@@ -65,8 +65,9 @@ def _clear(output: Path) -> None:
 def train_one(collection: Path, picture: str, folder: Path, settings: list[str]) -> None:
     """Cross-validate one of the two small recipes."""
     try:
-        from earmark.training.crossval import cross_validate, open_run
+        from earmark.training.crossval import cross_validate
         from earmark.training.recipe import load_recipe
+        from earmark.training.run import open_run
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"the demo ({error.name})", "train") from error
 

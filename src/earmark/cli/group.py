@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ class LazyGroup(click.Group):
     verbs
         Each command with its one line of help, in the order of the help.
     package
-        Where the modules lie; each holds a command of its own name.
+        Where the modules lie; each holds a command of its own name (`import_` for a word that Python keeps).
     """
 
     def __init__(self, *args: Any, verbs: Mapping[str, str], package: str, **kwargs: Any) -> None:
@@ -34,7 +35,8 @@ class LazyGroup(click.Group):
         """Import a command, or give `None` when there is none of this name."""
         if cmd_name not in self.verbs:
             return None
-        command: click.Command = getattr(importlib.import_module(f"{self.package}.{cmd_name}"), cmd_name)
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(importlib.import_module(f"{self.package}.{module}"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -36,7 +36,15 @@ def _folds(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.option("--fold", "only_fold", type=click.IntRange(0), help="Do this one alone, counted from 0.")
 @click.option("--refit", is_flag=True, help="Also learn one network on all clips, for shipping: refit/model.onnx.")
 @click.option("--refit-only", is_flag=True, help="Learn that one alone, and no folds.")
-@click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
+@click.option("--resume", is_flag=True, help="Continue a run that was interrupted, at the batch where it was.")
+@click.option(
+    "--devices",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="GPUs of a machine, or processes where there is none, that share each batch.",
+)
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines that share each batch.")
 @collection_options
 def train(
     data: Path,
@@ -48,6 +56,8 @@ def train(
     refit: bool,
     refit_only: bool,
     resume: bool,
+    devices: int,
+    nodes: int,
     how: CollectionOptions,
 ) -> None:
     """Learn a tagger from the curated clips of DATA, cross-validated.
@@ -63,9 +73,11 @@ def train(
       earmark train store/ --corrections corrections.csv -o run
     """
     try:
-        from earmark.training.crossval import cross_validate, open_run, summary
+        from earmark.training.crossval import cross_validate, summary
         from earmark.training.crossval import refit as refit_all
+        from earmark.training.fit import Machines
         from earmark.training.recipe import load_recipe
+        from earmark.training.run import is_first_process, open_run
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training ({error.name})", "train") from error
 
@@ -74,8 +86,10 @@ def train(
         how.refuse_reading(data)
     store = curated_store(data, chosen.picture.log_mel.sample_rate, read=how.read, select=how.select)
     run = open_run(run_folder, chosen, store, folds, resume=resume)
+    machines, first = Machines(devices, nodes), is_first_process()
     if not refit_only:
-        cross_validate(run, only_fold=only_fold)
-        click.echo(summary(run))
+        cross_validate(run, only_fold=only_fold, progress=first, machines=machines)
+        if first:
+            click.echo(summary(run))
     if refit or refit_only:
-        refit_all(run)
+        refit_all(run, progress=first, machines=machines)

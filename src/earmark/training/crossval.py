@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
-import tomli_w
 import torch
 from tabulate import tabulate
 from torch import nn
@@ -24,101 +23,24 @@ from earmark import __version__
 from earmark.atomic import atomic_path, write_text_atomically
 from earmark.audio.picture import PictureSpec, band_statistics
 from earmark.bundle import Bundle, BundleSpec, write_bundle
-from earmark.data.folds import assign_folds, read_folds, write_folds
-from earmark.data.manifest import NEVER_HELD_OUT, Manifest
-from earmark.data.store import Store
 from earmark.errors import RunError
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
 from earmark.training.export import average, renormalized, to_onnx
-from earmark.training.fit import Clips, build_network, fit, score_clips
-from earmark.training.pictures import Pictures, check_store, spectrograms_of
-from earmark.training.recipe import Recipe, load_recipe, to_tables
+from earmark.training.feed import Feed
+from earmark.training.fit import HERE, Machines, Validation, fit
+from earmark.training.models import TaggingNetwork, build_network, initialise
+from earmark.training.pictures import Pictures, spectrograms_of
+from earmark.training.recipe import Recipe, to_tables
+from earmark.training.run import Run, is_first_process
+from earmark.training.scoring import score_clips
+from earmark.training.state import FILE_NAME as STATE
 
 SUMMARY = ("lwlrap", "map", "accuracy", "minutes")
 """Figures that are printed; accuracy stands only where every clip has one label."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run's folder and what it is about."""
-
-    folder: Path
-    recipe: Recipe
-    store: Store
-    folds: np.ndarray
-
-    @property
-    def n_folds(self) -> int:
-        """How many folds there are."""
-        return int(self.folds.max()) + 1
-
-    @property
-    def judged(self) -> Manifest:
-        """The clips that a fold holds out, which are all but those that are only learned from."""
-        kept = zip(self.store.manifest.clips, self.folds, strict=True)
-        return self.store.manifest.only(clip for clip, fold in kept if fold != NEVER_HELD_OUT)
-
-    def fold_folder(self, fold: int) -> Path:
-        """Where one fold's files lie."""
-        return self.folder / f"fold-{fold}"
-
-    def is_done(self, fold: int) -> bool:
-        """Whether a fold's last file is there."""
-        return (self.fold_folder(fold) / "metrics.json").is_file()
-
-
-def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | None, *, resume: bool) -> Run:
-    """Start a run's folder, or take up one that was interrupted.
-
-    Parameters
-    ----------
-    folder
-        Of the run.
-    recipe
-        What is learned with; a run that is resumed must have the same one.
-    store
-        What is learned from.
-    folds
-        How many; or a table `fname,fold` of them, as `earmark data folds` writes it; `None` for the collection's own,
-        or five.
-    resume
-        Whether a folder that is there already may be continued.
-
-    Raises
-    ------
-    RunError
-        When the folder is in use and `resume` is not set, or it belongs to another recipe.
-    RecipeError
-        When the store does not hold what the recipe's front end takes.
-    CollectionError
-        When the clips cannot be divided so, or the table is not of these clips or tears a recording apart.
-    """
-    check_store(store, recipe.picture)
-    if (folder / "recipe.toml").exists():
-        if not resume:
-            raise RunError(f"{folder}: holds a run already; continue it with --resume, or name another folder")
-        if load_recipe(folder / "recipe.toml") != recipe:
-            raise RunError(f"{folder}: was begun with another recipe (its recipe.toml); name another folder")
-        return Run(folder, recipe, store, read_folds(folder / "folds.csv", store.manifest.names))
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder}: is not empty and holds no run; name a new folder")
-    assigned = _assigned(store.manifest, folds)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_folds(folder / "folds.csv", store.manifest.names, assigned)
-    write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
-    return Run(folder, recipe, store, assigned)
-
-
-def _assigned(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
-    if not isinstance(folds, Path):
-        return assign_folds(manifest, folds)
-    numbers = read_folds(folds, manifest.names)
-    given = zip(manifest.clips, numbers.tolist(), strict=True)
-    return assign_folds(manifest.only(replace(clip, fold=number) for clip, number in given))
-
-
-def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = True) -> None:
+def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = True, machines: Machines = HERE) -> None:
     """Learn and judge every fold that is not done yet, then gather the run's files.
 
     Parameters
@@ -129,11 +51,15 @@ def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = T
         Do just this one, 0-based; the run is gathered once all folds are there.
     progress
         Whether to show bars.
+    machines
+        Where; of several processes, each calls this.
 
     Raises
     ------
     RunError
         When there is no such fold.
+    TrainingError
+        When a fold cannot be learned.
     """
     if only_fold is not None and not 0 <= only_fold < run.n_folds:
         raise RunError(f"no fold {only_fold}: the run has folds 0 to {run.n_folds - 1}")
@@ -141,12 +67,12 @@ def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = T
     missing = [fold for fold in wanted if not run.is_done(fold)]
     spectrograms = _all_spectrograms(run, progress) if missing else []
     for fold in missing:
-        _one_fold(run, fold, spectrograms, progress)
-    if all(run.is_done(fold) for fold in range(run.n_folds)):
+        _one_fold(run, fold, spectrograms, progress, machines)
+    if is_first_process() and all(run.is_done(fold) for fold in range(run.n_folds)):
         _gather(run)
 
 
-def refit(run: Run, *, progress: bool = True) -> None:
+def refit(run: Run, *, progress: bool = True, machines: Machines = HERE) -> None:
     """Learn one network on all clips, for shipping: `refit/model.onnx`, unless it is there already.
 
     Its bundle quotes the cross-validated figures where the folds are done; no clip is left to judge it by.
@@ -157,41 +83,43 @@ def refit(run: Run, *, progress: bool = True) -> None:
     folder.mkdir(exist_ok=True)
     spectrograms = _all_spectrograms(run, progress)
     picture = measured(run.recipe.picture, spectrograms)
-    everything = _clips(run, np.arange(len(run.store)), spectrograms, picture)
-    network = fit(
-        run.recipe, everything, None, folder, seed=run.recipe.fit.seed + run.n_folds, bar="refit" if progress else None
-    )
+    seed = run.recipe.fit.seed + run.n_folds
+    everything = _feed(run, np.arange(len(run.store)), spectrograms, picture)
+    network, bar = _network(run, seed, progress), "refit" if progress else None
+    network = fit(run.recipe, network, everything, None, folder, seed=seed, bar=bar, machines=machines)
     metrics = run.folder / "metrics.json"
-    _keep(run, network, picture, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
+    if is_first_process():
+        _keep(run, network, picture, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
 
 
 def _all_spectrograms(run: Run, progress: bool) -> list[np.ndarray]:
     return spectrograms_of(run.store, np.arange(len(run.store)), run.recipe.picture, progress=progress)
 
 
-def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: bool) -> None:
-    folder = run.fold_folder(fold)
+def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: bool, machines: Machines) -> None:
+    folder, seed = run.fold_folder(fold), run.recipe.fit.seed + fold
     folder.mkdir(exist_ok=True)
     held_out = np.flatnonzero(run.folds == fold)
     learned_from = np.flatnonzero(run.folds != fold)
     picture = measured(run.recipe.picture, [spectrograms[i] for i in learned_from])
-    validation = _clips(run, held_out, spectrograms, picture)
-    learned = _clips(run, learned_from, spectrograms, picture)
+    learned = _feed(run, learned_from, spectrograms, picture)
+    targets = torch.from_numpy(run.store.manifest.targets()[held_out])
+    validation = Validation(Pictures([spectrograms[i] for i in held_out], picture), targets)
+    network, bar = _network(run, seed, progress), f"fold {fold}" if progress else None
     began = time.monotonic()
-    network = fit(
-        run.recipe,
-        learned,
-        validation,
-        folder,
-        seed=run.recipe.fit.seed + fold,
-        bar=f"fold {fold}" if progress else None,
-    )
-    minutes = (time.monotonic() - began) / 60
+    network = fit(run.recipe, network, learned, validation, folder, seed=seed, bar=bar, machines=machines)
+    if is_first_process():
+        _judge(run, fold, network, validation, picture, minutes=(time.monotonic() - began) / 60)
+
+
+def _judge(
+    run: Run, fold: int, network: nn.Module, validation: Validation, picture: PictureSpec, minutes: float
+) -> None:
+    """Score the clips that a fold holds out, and write its files."""
+    folder, manifest = run.fold_folder(fold), run.store.manifest
+    names = tuple(manifest.names[i] for i in np.flatnonzero(run.folds == fold))
     scores = score_clips(network, validation.pictures, run.recipe, torch.device("cpu"))
-    manifest = run.store.manifest
-    Predictions(tuple(manifest.names[i] for i in held_out), manifest.vocabulary, scores).write(
-        folder / "predictions.csv"
-    )
+    Predictions(names, manifest.vocabulary, scores).write(folder / "predictions.csv")
     figures = evaluate(validation.targets.numpy(), scores, manifest.vocabulary)
     _keep(run, network, picture, figures, folder)
     _write_json(folder / "metrics.json", {**figures, "minutes": round(minutes, 2), **provenance()})
@@ -248,9 +176,20 @@ def measured(picture: PictureSpec, spectrograms: list[np.ndarray]) -> PictureSpe
     return msgspec.structs.replace(picture, mean=mean, std=std)
 
 
-def _clips(run: Run, indices: np.ndarray, spectrograms: list[np.ndarray], picture: PictureSpec) -> Clips:
+def _feed(run: Run, indices: np.ndarray, spectrograms: list[np.ndarray], picture: PictureSpec) -> Feed:
     targets = torch.from_numpy(run.store.manifest.targets()[indices])
-    return Clips(Pictures([spectrograms[i] for i in indices], picture), targets)
+    return Feed(run.recipe, Pictures([spectrograms[i] for i in indices], picture), targets)
+
+
+def _network(run: Run, seed: int, progress: bool) -> TaggingNetwork:
+    """The network that a fold begins with; says on standard error which weights it took over."""
+    labels = run.store.manifest.vocabulary.names
+    torch.manual_seed(seed)
+    network = build_network(run.recipe.model, len(labels))
+    said = initialise(network, run.recipe.model, labels)
+    if said and progress:
+        print(f"earmark: {said}", file=sys.stderr)
+    return network
 
 
 def _keep(run: Run, network: nn.Module, picture: PictureSpec, figures: dict[str, Any], folder: Path) -> None:
@@ -265,7 +204,7 @@ def _keep(run: Run, network: nn.Module, picture: PictureSpec, figures: dict[str,
         torch.save(saved, temporary)
     model = to_onnx(network, picture, run.recipe.window_frames)
     write_bundle(model, bundle_spec(run, picture, figures), folder / "model.onnx")
-    (folder / "last.ckpt").unlink(missing_ok=True)
+    (folder / STATE).unlink(missing_ok=True)
 
 
 def bundle_spec(run: Run, picture: PictureSpec, figures: dict[str, Any]) -> BundleSpec:

@@ -1,231 +1,260 @@
-"""One fold: a network learned from some clips of a store by Lightning's loop."""
+"""One fold: a network learned from some clips by Lightning's loop."""
 
 from __future__ import annotations
 
 import logging
-import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-import numpy as np
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
-from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
 from tqdm import tqdm
 
+from earmark.atomic import atomic_path
+from earmark.errors import TrainingError
 from earmark.metrics import lwlrap
 from earmark.training.feed import Feed
-from earmark.training.models import BLOCKS_PER_STAGE, ResNet
+from earmark.training.learner import Learner
+from earmark.training.models import TaggingNetwork
 from earmark.training.pictures import Pictures
-from earmark.training.recipe import FitRecipe, ModelRecipe, Recipe
+from earmark.training.progress import Curve, clip_bar
+from earmark.training.recipe import FitRecipe, Recipe
+from earmark.training.scoring import score_clips
+from earmark.training.state import LAST_GOOD, all_finite, load_state, save_state
 
 N_VALIDATIONS = 8
 """How many times the curve on the held-out fold is looked at; nothing is chosen by it."""
 
-WINDOWS_PER_BATCH = 64
+SAVE_EVERY_S = 60.0
+"""How much time a killed training loses at the most."""
 
 
-def build_network(model: ModelRecipe, n_labels: int) -> ResNet:
-    """Make the network that a recipe names, with random weights."""
-    options = msgspec.structs.asdict(model)
-    for absent in ("drop_path", "init"):
-        del options[absent]
-    return ResNet(n_labels, blocks=BLOCKS_PER_STAGE[options.pop("name")], **options)
+@dataclass(frozen=True)
+class Machines:
+    """Where a training runs: devices (GPUs, or processes without any) on each of so many machines."""
+
+    devices: int = 1
+    nodes: int = 1
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one process."""
+        return self.devices * self.nodes > 1
+
+
+HERE = Machines()
+"""One process, on the first device."""
 
 
 @dataclass
-class Clips:
-    """Clips as the loop takes them: their pictures, and (n_clips, n_labels) float32 targets."""
+class Validation:
+    """Clips that a curve is drawn on: their pictures, and (n_clips, n_labels) float32 targets."""
 
     pictures: Pictures
     targets: Tensor
 
 
-class Tagger(lightning.LightningModule):
-    """The network with what its training needs: augmentation, loss, schedule, the validation curve."""
+class Course(Callback):
+    """What happens after each step: averaging, the curve, the bar, saving."""
 
-    def __init__(self, recipe: Recipe, training: Clips, validation: Clips | None, n_steps: int, seed: int) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.n_steps = n_steps
-        self.network = build_network(recipe.model, training.targets.shape[1])
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.feed = Feed(recipe, training.pictures, training.targets)
+    def __init__(
+        self, folder: Path, validation: Validation | None, curve: Curve | None, bar: tqdm, save_every_s: float
+    ) -> None:
+        self.folder = folder
         self.validation = validation
-        self.draws = torch.Generator().manual_seed(seed)
+        self.curve = curve
+        self.bar = bar
+        self.save_every_s = save_every_s
 
-    def training_step(self, clips: Tensor, _: int) -> Tensor:
-        """Loss of one batch, (n,) indices of training clips."""
-        pictures, targets = self.feed.batch(clips, self.draws)
-        logits = self.network(pictures.contiguous(memory_format=torch.channels_last))
-        loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(clips))
-        return loss
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clocks."""
+        self.epoch_began = self.saved = time.monotonic()
+        self.n_steps_here = 0
 
-    def validation_step(self, _: Tensor, __: int) -> None:
-        """Log lwlrap of the held-out clips by the averaged weights."""
-        assert self.validation is not None  # without a held-out fold there are no validation batches
-        scores = score_clips(self.network, self.validation.pictures, self.recipe, self.device)
-        value = lwlrap(self.validation.targets.numpy(), scores)
-        self.log("validation_lwlrap", value, prog_bar=True, batch_size=len(scores))
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take the step's weights into the average; end the epoch, or save, when it is time."""
+        learner: Learner = pl_module
+        learner.average.update(learner.step - 1)
+        self.n_steps_here += 1
+        self.bar.update(learner.batch_size)
+        if learner.step % learner.steps_per_epoch == 0:
+            self._end_epoch(trainer, learner)
+        done = learner.step == learner.n_steps
+        if trainer.is_global_zero and (done or time.monotonic() - self.saved >= self.save_every_s):
+            self._save(learner)
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW under a one-cycle rate; biases and normalisation are not decayed."""
-        fit = self.recipe.fit
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": fit.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=fit.lr)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, fit.lr, total_steps=self.n_steps, pct_start=fit.warmup_share
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def _end_epoch(self, trainer: lightning.Trainer, learner: Learner) -> None:
+        epoch, fit = learner.step // learner.steps_per_epoch, learner.recipe.fit
+        seconds = time.monotonic() - self.epoch_began
+        figures: dict[str, float] = {
+            "epoch": epoch - 1,
+            "step": learner.step,
+            "train_loss": float(learner.loss_sum) / learner.steps_per_epoch,
+            "lr": max(group["lr"] for group in trainer.optimizers[0].param_groups),
+            "clips_per_s": self.n_steps_here * learner.batch_size / seconds,
+        }
+        if self.curve and self.validation and (epoch % max(1, fit.epochs // N_VALIDATIONS) == 0 or epoch == fit.epochs):
+            scores = score_clips(learner.average.network, self.validation.pictures, learner.recipe, learner.device)
+            figures["validation_lwlrap"] = lwlrap(self.validation.targets.numpy(), scores)
+        if self.curve:
+            self.curve.add(**figures)
+        shown = {name: f"{figures[name]:.3f}" for name in ("train_loss", "validation_lwlrap") if name in figures}
+        self.bar.set_postfix(epoch=f"{epoch}/{fit.epochs}", refresh=False, **shown)
+        learner.loss_sum.zero_()
+        self.epoch_began, self.n_steps_here = time.monotonic(), 0
 
-
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
-    """An exponential moving average that forgets the random weights it began with.
-
-    Its decay after t updates is ``min(decay, (1 + t) / (10 + t))``, so a short training is averaged over its own last
-    part, not over its start.
-    """
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], n_averaged: Tensor) -> None:
-        t = float(n_averaged)
-        share = 1 - min(decay, (1 + t) / (10 + t))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, share)
-        else:  # counters of batch normalisation
-            torch._foreach_copy_(averaged, current)
-
-    return update
-
-
-class EpochBar(Callback):
-    """One bar over the epochs of a fold, with the time left, the loss and the curve's last value."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Draw the bar, where a resumed fold has come to."""
-        # a log file is not to be filled with one bar a second
-        interval_s = 0.1 if sys.stderr.isatty() else 10.0
-        self.bar = tqdm(
-            total=trainer.max_epochs,
-            initial=trainer.current_epoch,
-            desc=self.name,
-            unit="epoch",
-            mininterval=interval_s,
-        )
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Move the bar by one epoch."""
-        self.bar.set_postfix({name: f"{float(v):.3f}" for name, v in trainer.callback_metrics.items()}, refresh=False)
-        self.bar.update()
-
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Leave the finished bar on the screen."""
-        self.bar.close()
-
-
-@torch.inference_mode()
-def score_clips(network: nn.Module, pictures: Pictures, recipe: Recipe, device: torch.device) -> np.ndarray:
-    """Scores of whole clips: the mean over their windows, (n_clips, n_labels) float32 in [0, 1]."""
-    was_training = network.training
-    network.eval()
-    clips, starts = pictures.all_windows(recipe.window_frames, recipe.hop_frames)
-    clips, starts = clips.to(device), starts.to(device)
-    pictures.to(device)
-    parts = [
-        network(pictures.cut(c, s, recipe.window_frames)).float().sigmoid()
-        for c, s in zip(torch.split(clips, WINDOWS_PER_BATCH), torch.split(starts, WINDOWS_PER_BATCH), strict=True)
-    ]
-    network.train(was_training)
-    scores = torch.cat(parts)
-    sums = torch.zeros(len(pictures), scores.shape[1], device=device).index_add_(0, clips, scores)
-    counts = torch.bincount(clips, minlength=len(pictures))
-    return (sums / counts[:, None]).cpu().numpy()
+    def _save(self, learner: Learner) -> None:
+        state = learner.taken_down()
+        if all_finite(state.network):  # else the next step says what went wrong
+            save_state(state, self.folder)
+        self.saved = time.monotonic()
 
 
 def fit(
     recipe: Recipe,
-    training: Clips,
-    validation: Clips | None,
+    network: TaggingNetwork,
+    feed: Feed,
+    validation: Validation | None,
     folder: Path,
     *,
     seed: int,
     bar: str | None = None,
-) -> ResNet:
-    """Learn a network; the averaged weights of the last epoch are kept, whatever the validation curve did.
+    machines: Machines = HERE,
+    save_every_s: float | None = None,
+) -> TaggingNetwork:
+    """Learn a network; the averaged weights of the last step are kept, whatever the validation curve did.
 
     Parameters
     ----------
     recipe
         What to do.
-    training
+    network
+        What learns, with the weights that it begins with; a saved state has its own.
+    feed
         Clips to learn from.
     validation
-        Clips to draw a curve on; no choice is made by them. `None` for no curve.
+        Clips to draw a curve on; no choice is made by them. `None` for no curve on held-out clips.
     folder
-        For checkpoints and logs; a `last.ckpt` there is resumed from.
+        For the state and the curve; a state there is gone on from, to the same weights as if nothing had happened.
     seed
-        Of the weights, the order of the clips and every draw.
+        Of the order of the clips and every draw.
     bar
-        What the bar over the epochs is called; `None` for no bar.
+        What the bar is called; `None` for no bar.
+    machines
+        Where; every process of several must call this, and all get the same network.
+    save_every_s
+        Seconds from one saved state to the next; 0 saves after every step, `None` stands for `SAVE_EVERY_S`.
 
     Returns
     -------
-    ResNet
+    TaggingNetwork
         On the processor, in evaluation mode.
+
+    Raises
+    ------
+    TrainingError
+        When the loss is not finite, or the memory does not suffice.
     """
-    lightning.seed_everything(seed, workers=True, verbose=False)
-    loader = _loader(len(training.targets), recipe.fit.batch_size, seed)
-    module = Tagger(recipe, training, validation, recipe.fit.epochs * len(loader), seed)
-    checkpoints = ModelCheckpoint(folder, filename="last", save_last=False, enable_version_counter=False)
-    average = WeightAveraging(multi_avg_fn=moving_average(recipe.fit.ema_decay))
-    callbacks = [checkpoints, average] + ([EpochBar(bar)] if bar else [])
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner = Learner(recipe, network, feed, seed, load_state(folder))
+    if learner.first_step == learner.n_steps:
+        learner.restore()
+    else:
+        _run(learner, validation, folder, bar, machines, SAVE_EVERY_S if save_every_s is None else save_every_s)
+    kept = learner.average.network.cpu().eval()
+    assert isinstance(kept, TaggingNetwork)  # an average is a copy of what it averages
+    kept._compiled_call_impl = None  # what is exported is the network as it is written
+    return kept
+
+
+def _run(
+    learner: Learner,
+    validation: Validation | None,
+    folder: Path,
+    bar: str | None,
+    machines: Machines,
+    save_every_s: float,
+) -> None:
+    recipe = learner.recipe
+    freezes = any(stage.freeze for stage in recipe.fit.all_stages)
     with _quiet():
+        if _compiles(recipe.fit):
+            learner.network.compile()
         trainer = lightning.Trainer(
-            max_epochs=recipe.fit.epochs,
+            max_epochs=1,
             accelerator="auto",
-            devices=1,
+            devices=machines.devices,
+            num_nodes=machines.nodes,
+            strategy=DDPStrategy(find_unused_parameters=freezes) if machines.several else "auto",
+            sync_batchnorm=machines.several and torch.cuda.is_available(),
             precision=precision_of(recipe.fit),
-            callbacks=callbacks,
-            logger=CSVLogger(folder, name=None, version=""),
-            log_every_n_steps=1,
-            check_val_every_n_epoch=max(1, recipe.fit.epochs // N_VALIDATIONS),
-            limit_val_batches=1 if validation else 0,
-            num_sanity_val_steps=0,
+            gradient_clip_val=recipe.fit.clip_norm or None,
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=False,
         )
-        last = folder / "last.ckpt"
-        trainer.fit(
-            module,
-            loader,
-            _loader(1, 1, None) if validation else None,
-            ckpt_path=last if last.exists() else None,
-            weights_only=True,
-        )
-    network: ResNet = module.network.cpu().eval()
-    return network
+        first, batch_size = trainer.is_global_zero, learner.batch_size
+        curve = Curve(folder, learner.first_step) if first else None
+        shown = clip_bar(bar if first else None, learner.n_steps * batch_size, n_done=learner.first_step * batch_size)
+        try:
+            with shown:
+                trainer.callbacks.append(Course(folder, validation, curve, shown, save_every_s))  # type: ignore[attr-defined]
+                trainer.fit(learner)
+        except TrainingError as error:
+            raise TrainingError(f"{error}{_kept_last_good(learner, folder)}") from None
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise TrainingError(_knobs(recipe, error)) from error
+        finally:
+            if curve:
+                curve.tensorboard.close()
 
 
-def _loader(n_clips: int, batch_size: int, seed: int | None) -> DataLoader[int]:
-    shuffle = None if seed is None else torch.Generator().manual_seed(seed)
-    # a last batch of one clip would leave batch normalisation nothing to normalise by
-    indices: Any = range(n_clips)  # a sequence serves, though torch's types ask for its own class
-    return DataLoader(indices, min(batch_size, n_clips), shuffle=seed is not None, drop_last=True, generator=shuffle)
+def _kept_last_good(learner: Learner, folder: Path) -> str:
+    """Write the last weights that are finite into a fold's folder; gives what to say of it."""
+    saved = load_state(folder)
+    candidates = [learner.average.network.state_dict(), *([saved.network] if saved else [])]
+    for weights in candidates:
+        if all_finite(weights):
+            with atomic_path(folder / LAST_GOOD) as temporary:
+                torch.save(weights, temporary)
+            return f"; the last good weights are in {folder / LAST_GOOD}: a new run may begin with them (model.init)"
+    return "; no good weights were there to be kept"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(sign in str(error) for sign in ("can't allocate memory", "not enough memory", "out of memory"))
+
+
+def _knobs(recipe: Recipe, error: Exception) -> str:
+    fit = recipe.fit
+    knobs = [f"fit.batch_size (now {fit.batch_size})", f"window_s (now {recipe.window_s:g})"]
+    if precision_of(fit) == "32-true":
+        knobs.insert(1, "fit.precision=bf16-mixed")
+    knobs.append(f"model.width (now {recipe.model.width:g})")
+    return (
+        f"the memory does not suffice ({str(error).splitlines()[0]}); lower one of these with --set, the first one "
+        f"first: {', '.join(knobs)}"
+    )
+
+
+def _compiles(fit: FitRecipe) -> bool:
+    return fit.compile == "on" or (fit.compile == "auto" and torch.cuda.is_available())
 
 
 def precision_of(fit: FitRecipe) -> Literal["32-true", "bf16-mixed"]:
@@ -240,13 +269,15 @@ def precision_of(fit: FitRecipe) -> Literal["32-true", "bf16-mixed"]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning's advertisements and hints for other set-ups off the user's terminal."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        warnings.filterwarnings("ignore", message=".*validation_step. but have no .val_dataloader.*")
+        warnings.filterwarnings("ignore", message=".*torch.jit.script_method. is deprecated.*")
+        warnings.filterwarnings("ignore", message=".*you defined a `validation_step` but have no.*")
         yield
-    logger.setLevel(level)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from earmark.training.models import ResNet
+from earmark.training.models.resnet import BLOCKS_PER_STAGE
 
 
 def test_width_one_has_the_shape_of_the_imagenet_weights() -> None:
@@ -15,6 +16,13 @@ def test_width_one_has_the_shape_of_the_imagenet_weights() -> None:
     assert state["layer2.0.downsample.0.weight"].shape == (128, 64, 1, 1)
     assert state["layer4.1.bn2.running_var"].shape == (512,)
     assert state["fc.weight"].shape == (1000, 512)
+
+
+def test_resnet34_has_the_shape_of_the_imagenet_weights() -> None:
+    network = ResNet(1000, blocks=BLOCKS_PER_STAGE["resnet34"])
+    assert len(network.state_dict()) == 218
+    assert sum(p.numel() for p in network.parameters()) == 21_797_672
+    assert network.state_dict()["layer3.5.conv2.weight"].shape == (256, 256, 3, 3)
 
 
 @pytest.mark.parametrize(("height", "n_frames"), [(32, 32), (64, 251), (128, 40)])
@@ -34,18 +42,29 @@ def test_width_scales_channels() -> None:
     assert ResNet(4, 1, 0.375).fc.in_features == 192
 
 
-def test_pooling_both_adds_the_maximum_over_time() -> None:
-    torch.manual_seed(0)
-    average, both = ResNet(3, 1, 0.125).eval(), ResNet(3, 1, 0.125, pooling="both").eval()
-    both.load_state_dict(average.state_dict())
-    pictures = torch.rand(1, 1, 64, 200)
-    features = average.features(pictures).mean(2)
-    expected = average.fc(features.mean(2) + features.max(2).values)
-    torch.testing.assert_close(both(pictures), expected)
-    assert not torch.allclose(both(pictures), average(pictures))
-
-
 def test_gentle_stem_keeps_twice_the_resolution() -> None:
     pictures = torch.zeros(1, 1, 64, 128)
     assert ResNet(3, 1, 0.125).features(pictures).shape[2:] == (2, 4)
     assert ResNet(3, 1, 0.125, stem="gentle").features(pictures).shape[2:] == (4, 8)
+
+
+@pytest.mark.parametrize(("stem", "reach"), [("standard", 435), ("gentle", 215)])
+def test_gentle_stem_sees_less(stem: str, reach: int) -> None:
+    # the reach of what one feature sees, by hand: 1 + the sum over layers of (kernel - 1) times the stride before it
+    network = ResNet(1, 1, 0.125, stem=stem).eval()  # type: ignore[arg-type]
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.ones_(module.weight)
+    pictures = torch.zeros(1, 1, 32, 1024, requires_grad=True, dtype=torch.float64)
+    features = network.double().features(pictures + 1)
+    features[0, :, :, features.shape[3] // 2].sum().backward()
+    assert pictures.grad is not None
+    seen = pictures.grad.abs().sum(dim=(0, 1, 2)).nonzero().ravel()
+    assert int(seen[-1] - seen[0]) + 1 <= reach
+    assert int(seen[-1] - seen[0]) + 1 > 0.9 * reach
+
+
+@pytest.mark.parametrize("stem", ["standard", "gentle"])
+def test_stride_is_the_frames_to_a_step(stem: str) -> None:
+    network = ResNet(1, 1, 0.125, stem=stem).eval()  # type: ignore[arg-type]
+    assert network.features(torch.zeros(1, 1, 64, 320)).shape[3] == 320 // network.stride

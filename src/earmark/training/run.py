@@ -1,0 +1,138 @@
+"""A run's folder: a recipe, a packed collection and its folds, begun or gone on with."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+
+from earmark.atomic import write_text_atomically
+from earmark.data.folds import assign_folds, read_folds, write_folds
+from earmark.data.manifest import NEVER_HELD_OUT, Manifest
+from earmark.data.store import Store
+from earmark.errors import RunError
+from earmark.training.models import build_network, initialise
+from earmark.training.pictures import check_store
+from earmark.training.recipe import Recipe, load_recipe, to_tables
+
+PATIENCE_S = 600.0
+"""How long a process waits for the first one to begin the run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what it is about."""
+
+    folder: Path
+    recipe: Recipe
+    store: Store
+    folds: np.ndarray
+
+    @property
+    def n_folds(self) -> int:
+        """How many folds there are."""
+        return int(self.folds.max()) + 1
+
+    @property
+    def judged(self) -> Manifest:
+        """The clips that a fold holds out, which are all but those that are only learned from."""
+        kept = zip(self.store.manifest.clips, self.folds, strict=True)
+        return self.store.manifest.only(clip for clip, fold in kept if fold != NEVER_HELD_OUT)
+
+    def fold_folder(self, fold: int) -> Path:
+        """Where one fold's files lie."""
+        return self.folder / f"fold-{fold}"
+
+    def is_done(self, fold: int) -> bool:
+        """Whether a fold's last file is there."""
+        return (self.fold_folder(fold) / "metrics.json").is_file()
+
+
+def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | None, *, resume: bool) -> Run:
+    """Start a run's folder, or take up one that was interrupted.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    recipe
+        What is learned with; a run that is resumed must have the same one.
+    store
+        What is learned from.
+    folds
+        How many; or a table `fname,fold` of them, as `earmark data folds` writes it; `None` for the collection's own,
+        or five.
+    resume
+        Whether a folder that is there already may be continued.
+
+    Raises
+    ------
+    RunError
+        When the folder is in use and `resume` is not set, or it belongs to another recipe.
+    RecipeError
+        When the store does not hold what the recipe's front end takes, or `model.init` does not fit the network.
+    BundleError
+        When the file that `model.init` names cannot be read.
+    CollectionError
+        When the clips cannot be divided so, or the table is not of these clips or tears a recording apart.
+    """
+    check_store(store, recipe.picture)
+    _check_init(recipe, store.manifest.vocabulary.names)
+    first = is_first_process()
+    if not first:
+        _wait_for(folder / "recipe.toml")
+    if (folder / "recipe.toml").exists():
+        if not resume and first:
+            raise RunError(f"{folder}: holds a run already; continue it with --resume, or name another folder")
+        if load_recipe(folder / "recipe.toml") != recipe:
+            raise RunError(f"{folder}: was begun with another recipe (its recipe.toml); name another folder")
+        return Run(folder, recipe, store, read_folds(folder / "folds.csv", store.manifest.names))
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder}: is not empty and holds no run; name a new folder")
+    assigned = _assigned(store.manifest, folds)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_folds(folder / "folds.csv", store.manifest.names, assigned)
+    write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
+    return Run(folder, recipe, store, assigned)
+
+
+def _check_init(recipe: Recipe, labels: tuple[str, ...]) -> None:
+    """Say now, and not once the folder is made and the clips are read, that there is nothing to begin with."""
+    if recipe.model.init:
+        initialise(build_network(recipe.model, len(labels)), recipe.model, labels)
+
+
+def _assigned(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
+    if not isinstance(folds, Path):
+        return assign_folds(manifest, folds)
+    numbers = read_folds(folds, manifest.names)
+    given = zip(manifest.clips, numbers.tolist(), strict=True)
+    return assign_folds(manifest.only(replace(clip, fold=number) for clip, number in given))
+
+
+def is_first_process() -> bool:
+    """Whether this process, of those that train together, is the one that writes: by the environment they share.
+
+    Lightning's launcher, torchrun and SLURM each say so in variables of their own.
+    """
+    ranks = (
+        ("RANK", "SLURM_PROCID")
+        if "RANK" in os.environ or "SLURM_PROCID" in os.environ
+        else (
+            "LOCAL_RANK",
+            "NODE_RANK",
+        )
+    )
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
+
+
+def _wait_for(path: Path) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not path.exists():
+        if time.monotonic() > until:
+            raise RunError(f"{path}: the first process has not begun the run within {PATIENCE_S:g} s; see its output")
+        time.sleep(0.2)
