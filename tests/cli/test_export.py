@@ -18,6 +18,7 @@ from earmark.bundle import Bundle, write_bundle
 from earmark.data.encoding import Encoding
 from earmark.data.layouts import read_collection
 from earmark.data.pack import pack
+from earmark.tagging.parity import Parity
 from earmark.tagging.tagger import load
 
 Run = Callable[..., tuple[int, str, str]]
@@ -139,6 +140,18 @@ def test_static_integers_need_recordings(run_earmark: Run, convolving: Path, tmp
     assert err.splitlines()[-1] == (
         "Error: int8-static fixes the range of every value by what recordings give, and there are none; name a "
         "collection like those the model will hear with --data, or take int8"
+    )
+
+
+@pytest.mark.parametrize(("precision", "remedy"), [("int8", "fp16"), ("fp32", "--input log-mel")])
+def test_an_export_that_has_lost_much_is_said_to(
+    run_earmark: Run, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, remedy: str
+) -> None:
+    monkeypatch.setattr("earmark.cli.export.compare", lambda *_, **__: (Parity(100, 0.9, 0.1, 0.62), []))
+    status, _, err = run_earmark("export", tiny_bundle, "-o", tmp_path / "a.onnx", "--precision", precision)
+    assert status == 0
+    assert err.splitlines()[-1] == (
+        f"earmark: the best label of 38% of the clips is another than before; {remedy} loses less"
     )
 
 

@@ -25,6 +25,9 @@ from earmark.tagging.tagger import Tagger, load, model_path
 if TYPE_CHECKING:
     import onnx
 
+LEAST_SAME_BEST = 0.95
+"""Share of clips whose best label has to stay, or a warning is given."""
+
 N_CALIBRATING = 64
 """Clips that ranges are measured on, a window of each."""
 
@@ -117,10 +120,17 @@ def export(
         sizes = [path.stat().st_size for path in (source.path, temporary)]
     names = (str(source.path) if source.run else model, str(output))
     click.echo(report(before, after, names, sizes, parity, sounds.said))
-    _tell([*spec.export.get("notes", []), *map(str, errors)])
+    _tell([*spec.export.get("notes", []), *_doubts(parity, precision), *map(str, errors)])
     if errors:
         _tell([f"{len(errors)} of {len(sounds)} clips could not be read; the others were compared"])
         sys.exit(1)
+
+
+def _doubts(parity: Parity, precision: str) -> list[str]:
+    if parity.same_best >= LEAST_SAME_BEST:
+        return []
+    remedy = {"int8-static": "int8 or fp16", "int8": "fp16"}.get(precision, "--input log-mel")
+    return [f"the best label of {1 - parity.same_best:.0%} of the clips is another than before; {remedy} loses less"]
 
 
 def _tell(lines: list[str]) -> None:
