@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from earmark.audio.picture import PictureSpec
-from earmark.bundle import FORMAT_VERSION, METADATA_KEY, Bundle, BundleSpec, write_bundle
+from earmark.bundle import FIRST_VERSION, FORMAT_VERSION, METADATA_KEY, Bundle, BundleSpec, write_bundle
 from earmark.errors import BundleError, EarmarkError
 
 MakeBundle = Callable[..., Path]
@@ -65,7 +65,7 @@ class TestRoundTrip:
         bundle = Bundle(make_tiny_bundle(tmp_path / "a.onnx", **said))
         for name, value in said.items():
             assert getattr(bundle.spec, name) == value
-        assert bundle.spec.format_version == FORMAT_VERSION
+        assert bundle.spec.format_version == FIRST_VERSION
         assert bundle.vocabulary.names == said["labels"]
         assert msgspec.convert(bundle.spec.front_end, PictureSpec).log_mel.n_mels == 24
 
@@ -82,6 +82,31 @@ class TestRoundTrip:
         said = msgspec.to_builtins(Bundle(tiny_bundle).spec) | {"embedding": "features"}
         path = with_metadata(tiny_bundle, tmp_path / "a.onnx", json.dumps(said))
         assert Bundle(path).spec == Bundle(tiny_bundle).spec
+
+    @pytest.mark.parametrize(
+        ("changes", "version"),
+        [({}, FIRST_VERSION), ({"export": {"precision": "fp16"}}, FIRST_VERSION), ({"windows_weight": 0.5}, 2)],
+    )
+    def test_the_format_is_the_lowest_that_says_all(
+        self, tmp_path: Path, make_tiny_bundle: MakeBundle, changes: dict[str, object], version: int
+    ) -> None:
+        spec = Bundle(make_tiny_bundle(tmp_path / "a.onnx", **changes)).spec
+        assert spec.format_version == version <= FORMAT_VERSION
+        for name, value in changes.items():
+            assert getattr(spec, name) == value
+
+    def test_a_specification_of_the_first_release_is_read(self, tmp_path: Path, tiny_bundle: Path) -> None:
+        said = {"labels": ["low", "mid", "high"], "front_end": {}, "window_frames": 100, "hop_frames": 50}
+        spec = Bundle(with_metadata(tiny_bundle, tmp_path / "a.onnx", json.dumps(said))).spec
+        assert (spec.input, spec.windows_weight, spec.export) == ("pictures", 1.0, {})
+
+    def test_waveforms_go_in_under_their_own_name(self, tmp_path: Path, make_tiny_bundle: MakeBundle) -> None:
+        model = network({"waveforms": ["n", 3]}, {"scores": ["n", 3], "frame_scores": ["n", 3]})
+        bundle = Bundle(make_tiny_bundle(tmp_path / "a.onnx", model=model, input="waveforms"))
+        assert bundle.spec.format_version == FORMAT_VERSION
+        assert bundle.input_shape == ("n", 3)
+        assert bundle.output_names == ("scores", "frame_scores")
+        np.testing.assert_array_equal(bundle.scores(np.ones((2, 3), dtype=np.float32)), np.ones((2, 3)))
 
     def test_earlier_metadata_are_replaced(self, tiny_bundle: Path, tmp_path: Path) -> None:
         model = onnx.load(tiny_bundle)
@@ -154,8 +179,8 @@ class TestErrors:
         )
 
     def test_newer(self, tmp_path: Path, tiny_bundle: Path) -> None:
-        path = with_metadata(tiny_bundle, tmp_path / "a.onnx", '{"format_version": 2, "everything": "else"}')
-        assert error_of(path) == f"{path}: a bundle of format 2; this release reads up to 1; upgrade earmark"
+        path = with_metadata(tiny_bundle, tmp_path / "a.onnx", '{"format_version": 3, "everything": "else"}')
+        assert error_of(path) == f"{path}: a bundle of format 3; this release reads up to 2; upgrade earmark"
 
     @pytest.mark.parametrize(
         ("said", "reason"),

@@ -1,14 +1,15 @@
 """Bundles: one ONNX file that says what it is.
 
 The specification is JSON under the key `earmark` of the file's metadata, so any ONNX tool shows it and onnxruntime
-alone reads it. The network takes pictures, (n, n_channels, height, n_frames) float32 as `front_end` makes them, and
-gives scores, (n, n_labels) float32 in [0, 1].
+alone reads it. The network takes pictures, (n, n_channels, height, n_frames) float32 as `front_end` makes them, or
+makes them itself of waveforms, (n, n_samples) float32; and gives scores, (n, n_labels) float32 in [0, 1]. It may give
+`frame_scores` as well, (n, n_labels, n_steps).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -21,10 +22,17 @@ from earmark.labels import Vocabulary
 if TYPE_CHECKING:
     import onnx
 
-FORMAT_VERSION = 1
+FIRST_VERSION, FORMAT_VERSION = 1, 2
+"""Of the specification, the first and the newest; the newest takes waveforms and weighs windows."""
+
 METADATA_KEY = "earmark"
 INPUT_NAME = "pictures"
+WAVEFORMS_NAME = "waveforms"
 OUTPUT_NAME = "scores"
+FRAMES_NAME = "frame_scores"
+
+PRECISIONS = ("fp32", "fp16", "int8", "int8-static")
+"""What an export's weights are stored as, and for the last one computed with; see docs/export.md."""
 
 Shape = list[int | str | None]
 """Of an input or an output; no integer where any length will do."""
@@ -41,28 +49,44 @@ class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
         The picture that the network takes, as `earmark.audio.picture.PictureSpec` writes it.
     window_frames, hop_frames
         Length of a window in frames of the picture, and the step between windows of a longer clip.
+    windows_weight
+        A clip's scores are the mean over its windows by this weight, and for the rest those of the window in its
+        middle.
+    input
+        What the network takes, and the name of its input.
     metrics
         Cross-validated figures of the recipe, by name.
     recipe
         All that the network was learned with.
     data, licence
         What it was learned from, and what may be done with it.
+    export
+        How the file differs from the bundle it was made of, and what that was measured to cost; see docs/export.md.
     earmark_version
         The release that wrote the file.
     format_version
-        Of this specification.
+        Of this specification; `write_bundle` sets the lowest that says all, so that earlier releases read what they
+        can.
     """
 
     labels: tuple[str, ...]
     front_end: dict[str, Any]
     window_frames: Annotated[int, msgspec.Meta(ge=1)]
     hop_frames: Annotated[int, msgspec.Meta(ge=1)]
+    windows_weight: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    input: Literal["pictures", "waveforms"] = "pictures"
     metrics: dict[str, float | None] = {}
     recipe: dict[str, Any] = {}
     data: str = ""
     licence: str = ""
+    export: dict[str, Any] = {}
     earmark_version: str = ""
-    format_version: int = FORMAT_VERSION
+    format_version: int = FIRST_VERSION
+
+    @property
+    def needed_version(self) -> int:
+        """The lowest format whose readers make of this file what it says."""
+        return FORMAT_VERSION if self.input != INPUT_NAME or self.windows_weight != 1 else FIRST_VERSION
 
 
 class Bundle:
@@ -82,8 +106,10 @@ class Bundle:
     vocabulary
         Its labels.
     input_shape
-        Of the pictures that the network takes, (n_windows, n_channels, height, n_frames); no integer where any length
-        will do.
+        Of the pictures that the network takes, (n_windows, n_channels, height, n_frames), or of the waveforms,
+        (n_windows, n_samples); no integer where any length will do.
+    output_names
+        What it gives: `scores`, and `frame_scores` where it was exported with them.
 
     Raises
     ------
@@ -100,15 +126,17 @@ class Bundle:
         except LabelError as error:
             raise BundleError(f"{self.path}: its labels are not usable: {error}") from error
         self._check_shape(inputs, outputs)
-        self.input_shape = tuple(inputs[INPUT_NAME])
+        self.input_shape = tuple(inputs[self.spec.input])
+        self.output_names = tuple(outputs)
 
-    def scores(self, pictures: np.ndarray) -> np.ndarray:
+    def scores(self, windows: np.ndarray) -> np.ndarray:
         """Score windows.
 
         Parameters
         ----------
-        pictures
-            (n_windows, n_channels, height, n_frames) float32.
+        windows
+            Pictures, (n_windows, n_channels, height, n_frames) float32; or waveforms, (n_windows, n_samples) float32,
+            for a bundle that takes those.
 
         Returns
         -------
@@ -121,7 +149,7 @@ class Bundle:
             When the network cannot be run, or gives scores that are not finite.
         """
         try:
-            scores = self._session.run([OUTPUT_NAME], {INPUT_NAME: pictures})[0]
+            scores = self._session.run([OUTPUT_NAME], {self.spec.input: windows})[0]
         except Exception as error:  # onnxruntime raises a dozen kinds, not one of them public
             raise BundleError(f"{self.path}: the network fails ({_first_line(error)}); copy the file again") from error
         if not np.isfinite(scores).all():
@@ -129,9 +157,10 @@ class Bundle:
         return scores
 
     def _check_shape(self, inputs: dict[str, Shape], outputs: dict[str, Shape]) -> None:
-        if set(inputs) != {INPUT_NAME} or OUTPUT_NAME not in outputs:
+        taken = self.spec.input
+        if set(inputs) != {taken} or OUTPUT_NAME not in outputs:
             raise BundleError(
-                f"{self.path}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle takes '{INPUT_NAME}' and "
+                f"{self.path}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle takes '{taken}' and "
                 f"gives '{OUTPUT_NAME}'; write it again with earmark"
             )
         n_scores = outputs[OUTPUT_NAME][-1] if outputs[OUTPUT_NAME] else "no"
@@ -193,14 +222,15 @@ def write_bundle(model: onnx.ModelProto, spec: BundleSpec, path: Path) -> None:
     Parameters
     ----------
     model
-        From `pictures` to `scores`; its metadata is replaced.
+        From `pictures` or `waveforms` to `scores`; its metadata is replaced.
     spec
-        What to say of it.
+        What to say of it; the format's version is set here.
     path
         The `.onnx` file.
     """
     del model.metadata_props[:]
     entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, msgspec.json.encode(spec).decode()
+    said = msgspec.structs.replace(spec, format_version=spec.needed_version)
+    entry.key, entry.value = METADATA_KEY, msgspec.json.encode(said).decode()
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

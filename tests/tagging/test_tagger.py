@@ -97,6 +97,28 @@ class TestScores:
         expected = np.mean([contrast(whole[..., start : start + 100]) for start in starts], axis=0)
         np.testing.assert_allclose(tagger.scores(waveform, RATE), expected, atol=1e-5)
 
+    @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+    @pytest.mark.parametrize("duration_s", [0.5, 2.3])
+    def test_the_window_in_the_middle_has_a_weight_of_its_own(
+        self, tmp_path: Path, make_tiny_bundle: MakeBundle, tagger: Tagger, weight: float, duration_s: float
+    ) -> None:
+        weighing = load(make_tiny_bundle(tmp_path / "a.onnx", windows_weight=weight))
+        sounds = [tone(hz, duration_s / 3) for hz in (300, 5000, 1800)]
+        waveform = np.concatenate(sounds)
+        expected = tagger.scores(waveform, RATE)
+        whole = picture(waveform, tagger.picture_spec)
+        if whole.shape[-1] > 100:
+            start = (whole.shape[-1] - 100) // 2
+            expected = weight * expected + (1 - weight) * contrast(whole[..., start : start + 100])
+        np.testing.assert_allclose(weighing.scores(waveform, RATE), expected, atol=1e-5)
+
+    def test_a_timeline_has_windows_in_order_whatever_they_weigh(
+        self, tmp_path: Path, make_tiny_bundle: MakeBundle, tagger: Tagger, write_tone: WriteTone
+    ) -> None:
+        weighing = load(make_tiny_bundle(tmp_path / "a.onnx", windows_weight=0.5))
+        path = write_tone(duration_s=3.2)
+        np.testing.assert_array_equal(weighing.timeline(path).scores, tagger.timeline(path).scores)
+
     @pytest.mark.parametrize(("frequency_hz", "winner"), [(300, 0), (1800, 1), (5000, 2)])
     @pytest.mark.parametrize("rate", [16_000, 22_050, 44_100, 48_000])
     def test_at_any_rate_a_tone_is_itself(self, tagger: Tagger, frequency_hz: float, winner: int, rate: int) -> None:
@@ -323,6 +345,17 @@ class TestFrontEnd:
         assert error_of(lambda: load(path), BundleError) == (
             f"{path}: the network takes pictures of shape (1, 24, 100), its front end makes (1, 64, 100); "
             "the file was changed by other hands: take the original"
+        )
+
+    def test_waveforms_of_one_length_only(
+        self, tmp_path: Path, make_tiny_bundle: MakeBundle, tiny_bundle: Path
+    ) -> None:
+        model = onnx.load(tiny_bundle)
+        model.graph.input[0].name = model.graph.node[0].input[0] = "waveforms"
+        path = make_tiny_bundle(tmp_path / "a.onnx", model=model, input="waveforms")
+        assert error_of(lambda: load(path), BundleError) == (
+            f"{path}: the network takes waveforms of shape ('n', 1, 24, 100); expected (n_windows, n_samples) of any "
+            "length up to a window; export it again with 'earmark export'"
         )
 
     def test_windows_of_another_length(self, tmp_path: Path, make_tiny_bundle: MakeBundle) -> None:

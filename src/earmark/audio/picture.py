@@ -114,13 +114,24 @@ def clip_log_mel(waveform: np.ndarray, spec: PictureSpec) -> np.ndarray:
     AudioError
         When the waveform is not one-dimensional or has no sample.
     """
+    return log_mel(clip_waveform(waveform, spec), spec.log_mel)
+
+
+def clip_waveform(waveform: np.ndarray, spec: PictureSpec) -> np.ndarray:
+    """Trim and lengthen a clip as its front end says; parameters and errors as in `clip_log_mel`.
+
+    Returns
+    -------
+    np.ndarray
+        (n_samples,) float32, at least one.
+    """
     waveform = checked(waveform)
     if spec.trim_top_db:
         waveform = trim_silence(waveform, top_db=spec.trim_top_db)
     n_least = round(spec.min_duration_s * spec.log_mel.sample_rate)
     if len(waveform) < n_least:
         waveform = lengthen(waveform, n_least, "centre")
-    return log_mel(waveform, spec.log_mel)
+    return waveform
 
 
 def clip_front_end(spec: PictureSpec) -> PictureSpec:
@@ -210,7 +221,9 @@ def scored_windows(
     return [*starts, (n_frames - window_frames) // 2], [*weights, 1 - windows_weight]
 
 
-def windows(spectrogram: np.ndarray, spec: PictureSpec, window_frames: int, hop_frames: int) -> np.ndarray:
+def windows(
+    spectrogram: np.ndarray, spec: PictureSpec, window_frames: int, hop_frames: int, windows_weight: float = 1.0
+) -> np.ndarray:
     """Cut a clip's spectrogram into the pictures that a network sees.
 
     Parameters
@@ -221,6 +234,8 @@ def windows(spectrogram: np.ndarray, spec: PictureSpec, window_frames: int, hop_
         The front end.
     window_frames, hop_frames
         Length of a window and step from one to the next.
+    windows_weight
+        Below 1, the window in the middle is cut as well; see `scored_windows`.
 
     Returns
     -------
@@ -233,7 +248,7 @@ def windows(spectrogram: np.ndarray, spec: PictureSpec, window_frames: int, hop_
         wrap = spec.short == "wrap"
         filled = {"mode": "wrap"} if wrap else {"constant_values": spec.log_mel.silence}
         spectrogram = np.pad(spectrogram, [(0, 0), (0, window_frames - n_frames)], **filled)
-    starts = window_starts(spectrogram.shape[1], window_frames, hop_frames)
+    starts, _ = scored_windows(spectrogram.shape[1], window_frames, hop_frames, windows_weight)
     cut = np.stack([spectrogram[:, start : start + window_frames] for start in starts])
     cut -= shift[:, None]
     cut *= factor[:, None]

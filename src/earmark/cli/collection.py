@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from earmark.data.manifest import Manifest
 from earmark.data.problem import Problem
 from earmark.data.selection import read_corrections, read_exclusions, select
 from earmark.errors import CollectionError
+
+SELECTING = {"exclude", "corrections", "keep_known_wrong"}
+"""Options that choose from what was read; the others say how to read it, which a packed store knows."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,16 @@ class CollectionOptions:
             label_separator=self.label_separator,
             audio_folder=self.audio_folder,
         )
+
+    def refuse_reading(self, store: Path) -> None:
+        """Raise `click.UsageError` where the user said how a packed store is to be read, which it knows itself."""
+        for field in fields(self):
+            if field.name not in SELECTING and getattr(self, field.name) != field.default:
+                option = f"--{field.name.replace('_', '-')}"
+                raise click.UsageError(
+                    f"{option} says how a collection is read, and {store} is a packed store, which knows; leave it "
+                    "out, or give it to 'earmark data pack'"
+                )
 
     def select(self, manifest: Manifest) -> Manifest:
         """Leave clips out and put labels right, as the user said, and tell so on standard error.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -11,9 +10,6 @@ from earmark.cli.collection import CollectionOptions, collection_options
 from earmark.data.cache import curated_store
 from earmark.data.store import is_store
 from earmark.errors import MissingExtraError
-
-SELECTING = {"exclude", "corrections", "keep_known_wrong"}
-"""Options that choose from what was read; the others say how to read it, which a packed store knows."""
 
 
 def _folds(context: click.Context, parameter: click.Parameter, text: str | None) -> int | Path | None:
@@ -87,7 +83,7 @@ def train(
 
     chosen = load_recipe(recipe, list(settings))
     if is_store(data):
-        _refuse_reading(data, how)
+        how.refuse_reading(data)
     store = curated_store(data, chosen.picture.log_mel.sample_rate, read=how.read, select=how.select)
     run = open_run(run_folder, chosen, store, folds, resume=resume)
     machines, first = Machines(devices, nodes), is_first_process()
@@ -97,13 +93,3 @@ def train(
             click.echo(summary(run))
     if refit or refit_only:
         refit_all(run, progress=first, machines=machines)
-
-
-def _refuse_reading(data: Path, how: CollectionOptions) -> None:
-    for field in fields(how):
-        if field.name not in SELECTING and getattr(how, field.name) != field.default:
-            option = f"--{field.name.replace('_', '-')}"
-            raise click.UsageError(
-                f"{option} says how a collection is read, and {data} is a packed store, which knows; leave it out, "
-                "or give it to 'earmark data pack'"
-            )

@@ -11,8 +11,9 @@ import numpy as np
 
 from earmark.audio.decode import check_samples, decode, resample
 from earmark.audio.logmel import log_mel
-from earmark.audio.picture import PictureSpec, clip_log_mel, window_starts, windows
-from earmark.bundle import Bundle
+from earmark.audio.picture import PictureSpec, clip_waveform, scored_windows, windows
+from earmark.audio.waveform_windows import waveform_windows
+from earmark.bundle import INPUT_NAME, Bundle
 from earmark.errors import AudioError, BundleError, did_you_mean
 
 EMBEDDED = "embedded"
@@ -77,6 +78,9 @@ class Tagger:
         self._check_input()
 
     def _check_input(self) -> None:
+        if self.bundle.spec.input != INPUT_NAME:
+            self._check_waveforms()
+            return
         made = (self.picture_spec.n_channels, self.picture_spec.height, self.bundle.spec.window_frames)
         taken = self.bundle.input_shape[1:]
         fits = len(taken) == len(made) and all(t == m for t, m in zip(taken, made, strict=True) if isinstance(t, int))
@@ -84,6 +88,14 @@ class Tagger:
             raise BundleError(
                 f"{self.bundle.path}: the network takes pictures of shape {taken}, its front end makes {made}; "
                 "the file was changed by other hands: take the original"
+            )
+
+    def _check_waveforms(self) -> None:
+        taken = self.bundle.input_shape
+        if len(taken) != 2 or isinstance(taken[1], int):
+            raise BundleError(
+                f"{self.bundle.path}: the network takes waveforms of shape {taken}; expected (n_windows, n_samples) of "
+                "any length up to a window; export it again with 'earmark export'"
             )
 
     def tag(self, path: str | Path, *, top_k: int = 3, threshold: float | None = None) -> list[Tag]:
@@ -125,7 +137,7 @@ class Tagger:
         return [Tag(self.labels[i], float(scores[i]), 0.0, duration_s) for i in chosen]
 
     def scores(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Score a clip for each label: the mean over its windows.
+        """Score a clip for each label: the mean over its windows, weighed as `BundleSpec.windows_weight` says.
 
         Parameters
         ----------
@@ -146,25 +158,54 @@ class Tagger:
             When the waveform has no or non-finite samples, another shape, or integers; or the rate is not a whole
             number above 0.
         """
-        spectrogram = clip_log_mel(self._at_own_rate(waveform, sample_rate), self.picture_spec)
-        return self._window_scores(spectrogram).mean(axis=0)
+        clip = clip_waveform(self._at_own_rate(waveform, sample_rate), self.picture_spec)
+        weight = self.bundle.spec.windows_weight
+        weights = self._starts_and_weights(clip, weight)[1]
+        scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
+        return scores.clip(0, 1)  # rounded weights may sum to a little more than 1
 
     def timeline(self, path: str | Path) -> Timeline:
         """Score each window of a file; see `Timeline`. Nothing is trimmed, so that times are the file's own."""
         waveform = decode(path)
-        log_mel_spec = self.picture_spec.log_mel
-        spectrogram = log_mel(self._at_own_rate(waveform.samples, waveform.sample_rate), log_mel_spec)
-        spec, frame_rate = self.bundle.spec, log_mel_spec.frame_rate
-        starts = np.array(window_starts(spectrogram.shape[1], spec.window_frames, spec.hop_frames)) / frame_rate
+        clip = self._at_own_rate(waveform.samples, waveform.sample_rate)
+        spec, frame_rate = self.bundle.spec, self.picture_spec.log_mel.frame_rate
+        starts = np.array(self._starts_and_weights(clip, 1.0)[0]) / frame_rate
         ends = np.minimum(starts + spec.window_frames / frame_rate, waveform.duration_s)
-        return Timeline(self.labels, starts, ends, self._window_scores(spectrogram))
+        return Timeline(self.labels, starts, ends, self._window_scores(clip, 1.0))
 
     def _at_own_rate(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         return resample(_as_mono(waveform, sample_rate), sample_rate, self.sample_rate)
 
-    def _window_scores(self, spectrogram: np.ndarray) -> np.ndarray:
+    def cut(self, waveform: np.ndarray, windows_weight: float = 1.0) -> np.ndarray:
+        """Cut a clip into what the network takes.
+
+        Parameters
+        ----------
+        waveform
+            (n_samples,) at `sample_rate`, trimmed and lengthened by `clip_waveform` or not.
+        windows_weight
+            See `earmark.audio.picture.scored_windows`.
+
+        Returns
+        -------
+        np.ndarray
+            (n_windows, n_channels, height, window_frames) float32; or (n_windows, n_samples) for a bundle that takes
+            waveforms.
+        """
+        spec, log_mel_spec = self.bundle.spec, self.picture_spec.log_mel
+        if spec.input == INPUT_NAME:
+            spectrogram = log_mel(waveform, log_mel_spec)
+            return windows(spectrogram, self.picture_spec, spec.window_frames, spec.hop_frames, windows_weight)
+        starts = self._starts_and_weights(waveform, windows_weight)[0]
+        return waveform_windows(waveform, log_mel_spec, spec.window_frames)[starts]
+
+    def _starts_and_weights(self, clip: np.ndarray, windows_weight: float) -> tuple[list[int], list[float]]:
         spec = self.bundle.spec
-        cut = windows(spectrogram, self.picture_spec, spec.window_frames, spec.hop_frames)
+        n_frames = self.picture_spec.log_mel.n_frames(len(clip))
+        return scored_windows(n_frames, spec.window_frames, spec.hop_frames, windows_weight)
+
+    def _window_scores(self, clip: np.ndarray, windows_weight: float) -> np.ndarray:
+        cut = self.cut(clip, windows_weight)
         parts = [self.bundle.scores(cut[i : i + WINDOWS_PER_CALL]) for i in range(0, len(cut), WINDOWS_PER_CALL)]
         return np.concatenate(parts)
 

@@ -212,6 +212,7 @@ def bundle_spec(run: Run, picture: PictureSpec, figures: dict[str, Any]) -> Bund
         front_end=msgspec.to_builtins(picture),
         window_frames=run.recipe.window_frames,
         hop_frames=run.recipe.hop_frames,
+        windows_weight=run.recipe.windows_weight,
         metrics={name: value for name, value in figures.items() if isinstance(value, float)},
         recipe=to_tables(run.recipe),
         data=f"{len(manifest)} clips of {manifest.root.name} ({manifest.layout} layout)",

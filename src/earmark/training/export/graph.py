@@ -1,10 +1,11 @@
-"""From torch to a bundle."""
+"""From torch to an ONNX graph, and what is done with graphs: averaging, taking pictures normalised otherwise."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,10 +15,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from earmark.audio.picture import PictureSpec, to_channels
-from earmark.bundle import INPUT_NAME, OUTPUT_NAME
-
-SMALLEST_HALVED = 256
-"""Tensors of fewer values stay float32: halving them saves nothing."""
+from earmark.bundle import FRAMES_NAME, INPUT_NAME, OUTPUT_NAME
+from earmark.errors import RunError
 
 
 class Scorer(nn.Module):
@@ -32,7 +31,19 @@ class Scorer(nn.Module):
         return torch.sigmoid(self.network(pictures))
 
 
-def to_onnx(network: nn.Module, picture: PictureSpec, window_frames: int) -> onnx.ModelProto:
+class FrameScorer(Scorer):
+    """A network that gives scores, (n, n_labels), and scores over time, (n, n_labels, n_steps), all in [0, 1].
+
+    The network has a method `frame_logits`.
+    """
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Score pictures."""
+        frame_logits: Callable[[Tensor], Tensor] = self.network.frame_logits  # type: ignore[assignment]
+        return super().forward(pictures), torch.sigmoid(frame_logits(pictures))
+
+
+def to_onnx(network: nn.Module, picture: PictureSpec, window_frames: int, *, frames: bool = False) -> onnx.ModelProto:
     """Translate a network into an ONNX graph.
 
     Parameters
@@ -43,14 +54,40 @@ def to_onnx(network: nn.Module, picture: PictureSpec, window_frames: int) -> onn
         What it takes.
     window_frames
         Length of the pictures. The graph takes any number of them, of this length.
+    frames
+        Whether it gives `frame_scores` as well.
 
     Returns
     -------
     onnx.ModelProto
         From `pictures` to `scores`.
+
+    Raises
+    ------
+    RunError
+        When frames are asked of a network that gives none.
     """
+    if frames and not hasattr(network, "frame_logits"):
+        raise RunError(
+            f"a {type(network).__name__} gives one score a label and none over time; leave --frames out, or train a "
+            "network whose pooling keeps time"
+        )
     # two pictures: a batch of one would be taken for a constant
     example = torch.zeros(2, picture.n_channels, picture.height, window_frames)
+    scorer = FrameScorer if frames else Scorer
+    return exported(
+        scorer(network).float().eval(),
+        example,
+        {0: torch.export.Dim("n_windows")},
+        input_name=INPUT_NAME,
+        output_names=[OUTPUT_NAME, FRAMES_NAME] if frames else [OUTPUT_NAME],
+    )
+
+
+def exported(
+    module: nn.Module, example: Tensor, free: dict[int, Any], *, input_name: str, output_names: list[str]
+) -> onnx.ModelProto:
+    """Translate a module of one input; `free` names the dimensions in which the example may be of any size."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
@@ -58,11 +95,11 @@ def to_onnx(network: nn.Module, picture: PictureSpec, window_frames: int) -> onn
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
             program = torch.onnx.export(
-                Scorer(network).float().eval(),
+                module,
                 (example,),
-                input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
-                dynamic_shapes=({0: torch.export.Dim("n_windows")},),
+                input_names=[input_name],
+                output_names=output_names,
+                dynamic_shapes=(free,),
                 dynamo=True,
                 verbose=False,
             )
@@ -73,7 +110,7 @@ def to_onnx(network: nn.Module, picture: PictureSpec, window_frames: int) -> onn
 
 
 def average(models: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
-    """Join graphs over the same pictures into one that gives the mean of their scores."""
+    """Join graphs over the same pictures into one that gives the means of their outputs."""
     parts = [
         onnx.compose.add_prefix(model, f"member{i}/", rename_inputs=False, rename_functions=False)
         for i, model in enumerate(models)
@@ -84,9 +121,10 @@ def average(models: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
         joined.graph.node.extend(part.graph.node)
         joined.graph.initializer.extend(part.graph.initializer)
         joined.graph.value_info.extend(part.graph.value_info)
-    members = [part.graph.output[0].name for part in parts]
-    joined.graph.node.append(onnx.helper.make_node("Mean", members, [OUTPUT_NAME]))
-    joined.graph.output[0].name = OUTPUT_NAME
+    for output, given in zip(joined.graph.output, models[0].graph.output, strict=True):
+        members = [f"member{i}/{given.name}" for i in range(len(parts))]
+        joined.graph.node.append(onnx.helper.make_node("Mean", members, [given.name]))
+        output.name = given.name
     return joined
 
 
@@ -114,25 +152,6 @@ def renormalized(model: onnx.ModelProto, given: PictureSpec, own: PictureSpec) -
     scaled = onnx.helper.make_node("Mul", [INPUT_NAME, "band_factor"], ["scaled_pictures"])
     shifted = onnx.helper.make_node("Add", ["scaled_pictures", "band_offset"], ["own_pictures"])
     nodes = [scaled, shifted, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return model
-
-
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store weights as float16, and cast them back where they are used.
-
-    The file is half as large; the arithmetic stays float32, because onnxruntime folds the casts when it loads.
-    """
-    graph, casts = model.graph, []
-    for tensor in graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < SMALLEST_HALVED:
-            continue
-        name = tensor.name
-        halved = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.float16")
-        tensor.CopyFrom(halved)
-        casts.append(onnx.helper.make_node("Cast", [f"{name}.float16"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     return model

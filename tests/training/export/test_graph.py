@@ -5,14 +5,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from earmark.audio.logmel import LogMelSpec
 from earmark.audio.picture import N_CHANNELS, PictureSpec, windows
 from earmark.bundle import Bundle, BundleSpec, write_bundle
-from earmark.training.export import average, halve_weights, renormalized, to_onnx
+from earmark.errors import RunError
+from earmark.training.export import average, renormalized, to_onnx
 from earmark.training.models import ResNet
 
 PICTURE = PictureSpec(log_mel=LogMelSpec(n_mels=32))
@@ -52,15 +55,53 @@ def test_average_is_the_mean_of_its_members(networks: list[ResNet], pictures: np
     np.testing.assert_allclose(Bundle(tmp_path / "m.onnx").scores(pictures), expected, atol=1e-5)
 
 
-def test_halved_weights_halve_the_file_and_hardly_change_scores(
-    networks: list[ResNet], pictures: np.ndarray, tmp_path: Path
-) -> None:
-    model = to_onnx(networks[0], PICTURE, 40)
-    write_bundle(model, SPEC, tmp_path / "whole.onnx")
-    write_bundle(halve_weights(model), SPEC, tmp_path / "half.onnx")
-    assert (tmp_path / "half.onnx").stat().st_size < 0.6 * (tmp_path / "whole.onnx").stat().st_size
-    scores = Bundle(tmp_path / "half.onnx").scores(pictures)
-    np.testing.assert_allclose(scores, torch_scores(networks[0], pictures), atol=2e-3)
+class Timed(nn.Module):
+    """A network with scores over time: the mean of each band, label by label, and their mean over time."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv = nn.Conv1d(32, 3, 1)
+
+    def frame_logits(self, pictures: Tensor) -> Tensor:
+        """(n, 1, 32, n_frames) to (n, 3, n_frames // 10)."""
+        return nn.functional.avg_pool1d(self.conv(pictures[:, 0]), 10)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(n, 1, 32, n_frames) to (n, 3)."""
+        return self.frame_logits(pictures).mean(dim=2)
+
+
+def run(model: onnx.ModelProto, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"pictures": pictures}), strict=True))
+
+
+def test_scores_over_time(pictures: np.ndarray) -> None:
+    networks = [Timed(seed) for seed in (0, 1)]
+    models = [to_onnx(network, PICTURE, 40, frames=True) for network in networks]
+    for network, model in zip(networks, models, strict=True):
+        with torch.inference_mode():
+            expected = network.frame_logits(torch.from_numpy(pictures)).sigmoid().numpy()
+        given = run(model, pictures)
+        assert list(given) == ["scores", "frame_scores"]
+        assert given["frame_scores"].shape == (5, 3, 4)
+        np.testing.assert_allclose(given["frame_scores"], expected, atol=1e-5)
+        np.testing.assert_allclose(given["scores"], torch_scores(network, pictures), atol=1e-5)
+    joined, each = run(average(models), pictures), [run(model, pictures) for model in models]
+    for name in ("scores", "frame_scores"):
+        np.testing.assert_allclose(joined[name], (each[0][name] + each[1][name]) / 2, atol=1e-6)
+
+
+def test_scores_over_time_of_a_network_that_has_none() -> None:
+    bare = nn.Sequential(nn.Flatten(), nn.Linear(32 * 40, 3))
+    with pytest.raises(RunError) as caught:
+        to_onnx(bare, PICTURE, 40, frames=True)
+    assert str(caught.value) == (
+        "a Sequential gives one score a label and none over time; leave --frames out, or train a network whose pooling "
+        "keeps time"
+    )
 
 
 def banded(channels: Any, seed: int) -> PictureSpec:
