@@ -111,7 +111,7 @@ class Step:
     def __init__(self, recipe: Recipe, n_labels: int, *, as_entry: bool = False) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.recipe = recipe
-        self.half = precision_of(recipe.fit) == "bf16-mixed" and not as_entry
+        self.half = precision_of(recipe) == "bf16-mixed" and not as_entry
         self.layout = torch.contiguous_format if as_entry else torch.channels_last
         torch.manual_seed(0)
         network = build_network(recipe.model, n_labels).to(self.device)
@@ -192,7 +192,7 @@ def training(store: Store, files: list[Path], name: str, rounds: int) -> dict[st
         "batch_size": batch_size,
         "steps": n_steps,
         "picture": list(ready[0].shape[1:]),
-        "precision": precision_of(recipe.fit),
+        "precision": precision_of(recipe),
         "clips_per_s": rates,
         "feeding_share": feeding_share(recipe, feed, statistics.median(rates["earmark"])),
         "flops_per_clip": flops,

@@ -219,7 +219,6 @@ def test_a_compiled_network_learns_the_same(tiny_store: Store, tmp_path: Path) -
 
 
 def test_precision_is_the_recipes_unless_auto(tiny_recipe: Recipe) -> None:
-    assert precision_of(tiny_recipe.fit) == "32-true"
-    auto = load_recipe("fast").fit
-    assert precision_of(auto) in {"32-true", "bf16-mixed"}
+    assert precision_of(tiny_recipe) == "32-true"
+    assert precision_of(load_recipe("fast")) in {"32-true", "bf16-mixed"}
     assert fitting.HERE.several is False
