@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from threadpoolctl import threadpool_info
 
-from earmark.parallel import map_in_order
+from earmark.parallel import map_in_order, workers
 
 
 @pytest.fixture
@@ -88,3 +89,13 @@ def test_an_exception_is_raised_at_its_items_turn(pool: ThreadPoolExecutor) -> N
 def test_none_ahead_is_refused(pool: ThreadPoolExecutor) -> None:
     with pytest.raises(ValueError, match=r"^ahead=0; expected at least 1$"):
         next(map_in_order(pool, str, [1], ahead=0))
+
+
+def test_workers_do_not_divide_their_matrix_products_once_more() -> None:
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    before = threads()
+    with workers(2) as pool:
+        assert pool.submit(threads).result() <= {1}
+    assert threads() == before

@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +35,7 @@ from earmark.data.plan import Plan, Source, audio_digest, label_digest, plan, so
 from earmark.data.sizes import in_words
 from earmark.data.store import COLUMNS, VERSION, Store, digests_of, is_store, open_store
 from earmark.errors import AudioError, CollectionError, StoreError
-from earmark.parallel import map_in_order
+from earmark.parallel import map_in_order, workers
 
 N_ERRORS_SHOWN = 10
 
@@ -324,7 +323,7 @@ def _outcomes(
         donor = next((donor for donor in donors if source.key in donor.places), None)
         return donor or _taken(source, job.encoding, scratch)
 
-    with ThreadPoolExecutor(job.n_workers) as pool:
+    with workers(job.n_workers) as pool:
         yield from map_in_order(
             pool,
             outcome_of,

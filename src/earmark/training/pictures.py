@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from earmark.audio.picture import PictureSpec, clip_front_end, clip_log_mel, nor
 from earmark.data.spectrograms import front_end_of
 from earmark.data.store import Store
 from earmark.errors import RecipeError
+from earmark.parallel import workers
 from earmark.training.frontend import bounded, to_channels
 
 
@@ -73,7 +73,7 @@ def spectrograms_of(store: Store, indices: np.ndarray, spec: PictureSpec, *, pro
     check_store(store, spec)
     if store.encoding.kind == "log-mel":
         return [store.spectrogram(index) for index in indices]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with workers(os.cpu_count() or 1) as pool:
         made = pool.map(lambda index: clip_log_mel(store.waveform(index), spec), indices)
         return list(tqdm(made, total=len(indices), desc="log-mel", unit="clip", disable=not progress))
 
