@@ -14,7 +14,7 @@ from earmark.cli.train import train
 from earmark.data.encoding import Encoding
 from earmark.data.layouts import read_collection
 from earmark.data.pack import pack
-from earmark.errors import CollectionError, LabelError, RecipeError
+from earmark.errors import BundleError, CollectionError, LabelError, RecipeError
 
 RATE = 8000
 SETTINGS = (
@@ -189,3 +189,36 @@ def test_a_store_of_another_rate_is_refused(store: Path, tmp_path: Path) -> None
     with pytest.raises(RecipeError, match="the store holds 8000 Hz, the recipe wants 16000 Hz"):
         run(store, "-o", tmp_path / "run", "--set", "picture.log_mel.sample_rate=16000")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_says_what_it_would_come_to_and_does_nothing(collection: Path, tmp_path: Path) -> None:
+    result = run(collection, "-o", tmp_path / "run", "--folds", "3", "--dry-run")
+    assert result.exit_code == 0
+    said = {line[:11].strip(): line[11:].strip() for line in result.stdout.splitlines()}
+    assert said["network"].startswith("resnet18, ")
+    assert said["network"].endswith("weights, on pictures of 1 x 32 x 10")
+    assert said["clips"] == "12 of 2 labels, 0 never held out"
+    assert said["folds"] == "3, of 4 clips; each learns from 8"
+    assert said["a fold"] == "1 epochs, 2 steps"
+    assert said["a step"] == "4 clips, over one process"
+    assert said["begins with"] == "random weights"
+    assert said["reads"].startswith("log-mels, made once and held in memory")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_names_what_cannot_be(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no such file"):
+        run(collection, "-o", tmp_path / "run", "--dry-run", "--set", f"model.init={tmp_path / 'none.pt'}")
+
+
+def test_weights_to_begin_with_that_are_missing_leave_no_run(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no such file"):
+        run(collection, "-o", tmp_path / "run", "--set", f"model.init={tmp_path / 'none.pt'}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_may_begin_with_another_runs_weights(collection: Path, tmp_path: Path) -> None:
+    run(collection, "-o", tmp_path / "first", "--folds", "2", "--fold", "0")
+    weights = tmp_path / "first" / "fold-0" / "network.pt"
+    result = run(collection, "-o", tmp_path / "next", "--folds", "2", "--fold", "0", "--set", f"model.init={weights}")
+    assert "tensors from network.pt" in result.stderr

@@ -33,6 +33,11 @@ def test_settings_replace_values_of_their_type() -> None:
     assert (recipe.fit.epochs, recipe.picture.channels, recipe.augment.mixup.probability) == (2, "grey", 0.0)
 
 
+def test_numbers_may_be_written_as_people_write_them() -> None:
+    recipe = load_recipe("fast", ["model.dropout=.5", "window_s=3.", "fit.lr=1e-4", "name=mine"])
+    assert (recipe.model.dropout, recipe.window_s, recipe.fit.lr, recipe.name) == (0.5, 3.0, 1e-4, "mine")
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from earmark.cli.collection import CollectionOptions, collection_options
-from earmark.data.cache import curated_store
+from earmark.data.cache import curated_manifest, curated_store
 from earmark.data.store import is_store
 from earmark.errors import MissingExtraError
 
@@ -37,6 +37,7 @@ def _folds(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.option("--refit", is_flag=True, help="Also learn one network on all clips, for shipping: refit/model.onnx.")
 @click.option("--refit-only", is_flag=True, help="Learn that one alone, and no folds.")
 @click.option("--resume", is_flag=True, help="Continue a run that was interrupted, at the batch where it was.")
+@click.option("--dry-run", is_flag=True, help="Say what it would come to, and do nothing.")
 @click.option(
     "--devices",
     type=click.IntRange(1),
@@ -56,6 +57,7 @@ def train(
     refit: bool,
     refit_only: bool,
     resume: bool,
+    dry_run: bool,
     devices: int,
     nodes: int,
     how: CollectionOptions,
@@ -69,13 +71,15 @@ def train(
     \b
     Examples:
       earmark train ESC-50/ -o run
-      earmark train FSDKaggle2019/ --recipe small-colour --set fit.epochs=20 -o run
+      earmark train FSDKaggle2019/ --recipe seed-resnet34-colour-224 -o run
+      earmark train FSDKaggle2019/ --recipe fast --set fit.epochs=20 --set augment.noise.probability=0.3 -o run
       earmark train store/ --corrections corrections.csv -o run
     """
     try:
         from earmark.training.crossval import cross_validate, summary
         from earmark.training.crossval import refit as refit_all
         from earmark.training.fit import Machines
+        from earmark.training.plan import plan
         from earmark.training.recipe import load_recipe
         from earmark.training.run import is_first_process, open_run
     except ModuleNotFoundError as error:
@@ -84,9 +88,13 @@ def train(
     chosen = load_recipe(recipe, list(settings))
     if is_store(data):
         how.refuse_reading(data)
+    machines, first = Machines(devices, nodes), is_first_process()
+    if dry_run:
+        manifest = curated_manifest(data, read=how.read, select=how.select)
+        click.echo(plan(chosen, manifest, folds, machines))
+        return
     store = curated_store(data, chosen.picture.log_mel.sample_rate, read=how.read, select=how.select)
     run = open_run(run_folder, chosen, store, folds, resume=resume)
-    machines, first = Machines(devices, nodes), is_first_process()
     if not refit_only:
         cross_validate(run, only_fold=only_fold, progress=first, machines=machines)
         if first:

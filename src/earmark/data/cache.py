@@ -53,10 +53,17 @@ def curated_store(
     StoreError
         When there is no room in the cache.
     """
+    manifest = curated_manifest(data, read=read, select=select)
     if is_store(data):
-        store = open_store(data)
-        return store.restricted(_curated(select(store.manifest), data))
-    return cached_store(_curated(read(data), data), sample_rate, progress=progress)
+        return open_store(data).restricted(manifest)
+    return cached_store(manifest, sample_rate, progress=progress)
+
+
+def curated_manifest(
+    data: Path, *, read: Read = read_collection, select: Select = lambda manifest: manifest
+) -> Manifest:
+    """The clips that `curated_store` would give, with nothing decoded; parameters and errors are the same."""
+    return _curated(select(open_store(data).manifest) if is_store(data) else read(data), data)
 
 
 def _curated(manifest: Manifest, data: Path) -> Manifest:

@@ -260,16 +260,24 @@ def _apply(tables: dict[str, Any], setting: str) -> None:
     key, separator, value = setting.partition("=")
     if not separator:
         raise RecipeError(f"'{setting}' sets nothing; expected key=value, such as fit.epochs=10")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value  # a bare word is a string, so that a shell needs no second quotes
+    parsed = _value(value)
     *parents, last = key.strip().split(".")
     for parent in parents:
         tables = tables.setdefault(parent, {})
         if not isinstance(tables, dict):
             raise RecipeError(f"'{setting}': '{parent}' is a value, not a table of values")
     tables[last] = parsed
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    try:
+        return float(text)  # .5 and 5. are numbers to people, though not to TOML
+    except ValueError:
+        return text  # a bare word is a string, so that a shell needs no second quotes
 
 
 def _validate(tables: dict[str, Any], source: str) -> Recipe:

@@ -93,7 +93,7 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
         return Run(folder, recipe, store, read_folds(folder / "folds.csv", store.manifest.names))
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run; name a new folder")
-    assigned = _assigned(store.manifest, folds)
+    assigned = assigned_folds(store.manifest, folds)
     folder.mkdir(parents=True, exist_ok=True)
     write_folds(folder / "folds.csv", store.manifest.names, assigned)
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
@@ -106,7 +106,8 @@ def _check_init(recipe: Recipe, labels: tuple[str, ...]) -> None:
         initialise(build_network(recipe.model, len(labels)), recipe.model, labels)
 
 
-def _assigned(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
+def assigned_folds(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
+    """The fold of each clip, (n_clips,) int64, from what `open_run` takes."""
     if not isinstance(folds, Path):
         return assign_folds(manifest, folds)
     numbers = read_folds(folds, manifest.names)
@@ -119,14 +120,8 @@ def is_first_process() -> bool:
 
     Lightning's launcher, torchrun and SLURM each say so in variables of their own.
     """
-    ranks = (
-        ("RANK", "SLURM_PROCID")
-        if "RANK" in os.environ or "SLURM_PROCID" in os.environ
-        else (
-            "LOCAL_RANK",
-            "NODE_RANK",
-        )
-    )
+    of_all, of_each_machine = ("RANK", "SLURM_PROCID"), ("LOCAL_RANK", "NODE_RANK")
+    ranks = of_all if any(name in os.environ for name in of_all) else of_each_machine
     return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
