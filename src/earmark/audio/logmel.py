@@ -183,6 +183,18 @@ def filter_groups(spec: LogMelSpec) -> list[tuple[slice, slice, np.ndarray]]:
     return groups
 
 
+@lru_cache(maxsize=16)
+def _window_in(spec: LogMelSpec, dtype: type) -> np.ndarray:
+    """The window of a front end, (n_fft,) in a precision."""
+    return window_of(spec).astype(dtype)
+
+
+@lru_cache(maxsize=16)
+def _peak_weights(spec: LogMelSpec) -> np.ndarray:
+    """The largest weight of each band's filter, (n_mels, 1) float32."""
+    return mel_filters(spec).max(axis=1)[:, None]
+
+
 def log_mel(waveform: np.ndarray, spec: LogMelSpec, *, n_threads: int = 1) -> np.ndarray:
     """Log-mel spectrogram of a clip.
 
@@ -315,10 +327,22 @@ def _padded(samples: np.ndarray, before: int, after: int, spec: LogMelSpec) -> n
 
 
 def _fill(mel: np.ndarray, frames: np.ndarray, spec: LogMelSpec) -> None:
-    """Write the spectrogram of (n_frames, n_fft) frames into (n_mels, n_frames)."""
+    """Write the spectrogram of (n_frames, n_fft) frames into (n_mels, n_frames).
+
+    In float32, and again in float64 where that is too coarse: beside a bare tone, quiet bands hold nothing but the
+    window's side lobes and the rounding of the transform.
+    """
+    coarse = np.empty(len(frames), dtype=bool)
     for start in range(0, len(frames), FRAMES_PER_BLOCK):
         block = slice(start, start + FRAMES_PER_BLOCK)
-        _filtered(frames[block], spec, mel[:, block])
+        energy = _transformed(frames[block], spec, np.float32, mel[:, block])
+        coarse[block] = _is_coarse(mel[:, block], energy, spec)
+    again, n_at_once = np.flatnonzero(coarse), FRAMES_PER_BLOCK // 2  # they are twice as large
+    for start in range(0, len(again), n_at_once):
+        chosen = again[start : start + n_at_once]
+        exact = np.empty((spec.n_mels, len(chosen)), dtype=np.float32)
+        _transformed(frames[chosen], spec, np.float64, exact)
+        mel[:, chosen] = exact
     if spec.floor == "clip":
         np.maximum(mel, np.float32(spec.floor_value), out=mel)
     else:
@@ -327,21 +351,9 @@ def _fill(mel: np.ndarray, frames: np.ndarray, spec: LogMelSpec) -> None:
     mel *= np.float32(spec.db_per_decade / spec.db_per_unit)
 
 
-def _filtered(frames: np.ndarray, spec: LogMelSpec, out: np.ndarray) -> None:
-    """Filter the spectra of (n, n_fft) frames into (n_mels, n), in float32, or in float64 where that is too coarse.
-
-    Beside a bare tone, quiet bands hold nothing but the window's side lobes and the rounding of the transform.
-    """
-    energy = _transformed(frames, spec, np.float32, out)
-    coarse = _is_coarse(out, energy, spec)
-    if coarse.any():
-        exact = np.empty((spec.n_mels, int(coarse.sum())), dtype=np.float32)
-        _transformed(frames[coarse], spec, np.float64, exact)
-        out[:, coarse] = exact
-
-
 def _transformed(frames: np.ndarray, spec: LogMelSpec, dtype: type, out: np.ndarray) -> np.ndarray:
-    spectrum = scipy.fft.rfft(frames * window_of(spec).astype(dtype, copy=False), axis=1, overwrite_x=True)
+    """Filter the spectra of (n, n_fft) frames into (n_mels, n); gives the (n,) energies of the frames."""
+    spectrum = scipy.fft.rfft(frames * _window_in(spec, dtype), axis=1, overwrite_x=True)
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
     energy: np.ndarray = power.sum(axis=1)
@@ -354,9 +366,9 @@ def _transformed(frames: np.ndarray, spec: LogMelSpec, dtype: type, out: np.ndar
 
 def _is_coarse(filtered: np.ndarray, energy: np.ndarray, spec: LogMelSpec) -> np.ndarray:
     """Which frames have a band, within `EXACT_DB` of their loudest, that the transform's rounding may have moved."""
-    per_weight = filtered / mel_filters(spec).max(axis=1)[:, None]
+    coarse_below = energy * np.float32(COARSE_BELOW)
     if spec.spectrum == "magnitude":
-        per_weight = np.square(per_weight)
-    counts = filtered > filtered.max(axis=0) * np.float32(10 ** (-EXACT_DB / spec.db_per_decade))
-    quiet: np.ndarray = (counts & (per_weight < energy * np.float32(COARSE_BELOW))).any(axis=0)
-    return quiet
+        np.sqrt(coarse_below, out=coarse_below)
+    quiet: np.ndarray = filtered < _peak_weights(spec) * coarse_below
+    quiet &= filtered > filtered.max(axis=0) * np.float32(10 ** (-EXACT_DB / spec.db_per_decade))
+    return np.any(quiet, axis=0)
