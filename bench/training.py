@@ -105,6 +105,12 @@ def straight(manifest: Manifest, recipe: Recipe) -> list[np.ndarray]:
         return spectrograms_of(open_store(store), np.arange(len(manifest)), recipe.picture, progress=False)
 
 
+def settle() -> None:
+    """Wait until the device is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 class Step:
     """A network with its optimiser, and one step of its training: what every contender has to feed."""
 
@@ -134,17 +140,12 @@ class Step:
         for number, (pictures, targets) in enumerate(fed):
             self(pictures, targets)
             if number == 0:
-                self.wait()
+                settle()
                 began = time.perf_counter()
             else:
                 n_clips += len(targets)
-        self.wait()
+        settle()
         return n_clips / (time.perf_counter() - began)
-
-    def wait(self) -> None:
-        """Until the device is done."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
 
 
 def loop_rate(recipe: Recipe, feed: Feed, n_labels: int) -> float:
@@ -160,7 +161,14 @@ def feeding_share(recipe: Recipe, feed: Feed, clips_per_s: float) -> float:
     """Share of a step that making its batch takes."""
     draws, clips = torch.Generator().manual_seed(0), torch.arange(recipe.fit.batch_size) % len(feed)
     feed.batch(clips, draws)
-    seconds = timed(lambda: [feed.batch(clips, draws) for _ in range(20)]) / 20
+
+    def twenty() -> None:
+        for _ in range(20):
+            feed.batch(clips, draws)
+        settle()
+
+    settle()
+    seconds = timed(twenty) / 20
     return seconds / (recipe.fit.batch_size / clips_per_s)
 
 
