@@ -18,7 +18,7 @@ from earmark.data.spectrograms import log_mel_encoding
 from earmark.data.store import Store, open_store
 from earmark.errors import CollectionError, RecipeError, RunError
 from earmark.metrics import lwlrap
-from earmark.predictions import Predictions
+from earmark.predictions import Predictions, read_labels
 from earmark.tagging.tagger import load
 from earmark.training.crossval import cross_validate, load_network, measured, refit, summary
 from earmark.training.pictures import Pictures, spectrograms_of
@@ -41,7 +41,7 @@ def finished(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_run_has_all_its_files(finished: Path) -> None:
-    whole = {"recipe.toml", "folds.csv", "predictions.csv", "metrics.json", "model.onnx"}
+    whole = {"recipe.toml", "folds.csv", "clips.csv", "predictions.csv", "metrics.json", "model.onnx"}
     assert whole <= {path.name for path in finished.iterdir()}
     for fold in ("fold-0", "fold-1"):
         names = {path.name for path in (finished / fold).iterdir()}
@@ -279,3 +279,9 @@ def test_bands_that_a_recipe_gives_are_not_measured_again() -> None:
     found = measured(picture, spectrograms)
     np.testing.assert_allclose(found.mean, spectrograms[0].mean(axis=1), rtol=1e-5)
     assert measured(found, [spectrograms[0] - 10]) == found
+
+
+def test_a_run_says_what_its_clips_are_labelled_with(finished: Path, tiny_store: Store) -> None:
+    names, targets = read_labels(finished / "clips.csv", tiny_store.manifest.vocabulary)
+    assert names == tuple(tiny_store.manifest.names)
+    np.testing.assert_array_equal(targets, tiny_store.manifest.targets())

@@ -13,6 +13,7 @@ import tomli_w
 from earmark.atomic import write_text_atomically
 from earmark.data.folds import assign_folds, read_folds, write_folds
 from earmark.data.manifest import NEVER_HELD_OUT, Manifest
+from earmark.data.rows import format_csv
 from earmark.data.store import Store
 from earmark.errors import RunError
 from earmark.training.feed import check_source
@@ -96,6 +97,8 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
     assigned = assigned_folds(store.manifest, folds)
     folder.mkdir(parents=True, exist_ok=True)
     write_folds(folder / "folds.csv", store.manifest.names, assigned)
+    rows = [(clip.name, ",".join(clip.labels), clip.group or "") for clip in store.manifest.clips]
+    write_text_atomically(folder / "clips.csv", format_csv(("fname", "labels", "group"), rows))
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
     return Run(folder, recipe, store, assigned)
 
