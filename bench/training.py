@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
 from contest import Pictures, batches, picture_of, prepare
 from provenance import provenance
@@ -314,7 +315,7 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
         "rounds": arguments.rounds,
         "n_clips": len(manifest),
-        "hours": sum(clip.duration_s or 0.0 for clip in manifest.clips) / 3600,
+        "hours": sum(soundfile.info(clip.path).duration for clip in manifest.clips) / 3600,
         "preparation": prepared,
         "training": trained,
     }
