@@ -33,7 +33,7 @@ from .conftest import TINY
 def finished(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a recipe that learns the tiny collection well, two folds and a refit."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    recipe = load_recipe("fast", [*TINY, "fit.epochs=40"])
+    recipe = load_recipe("fast", [*TINY, "fit.epochs=80"])
     run = open_run(folder, recipe, tiny_store, 2, resume=False)
     cross_validate(run, progress=False)
     refit(run, progress=False)
@@ -211,7 +211,7 @@ def test_folds_may_come_from_a_table(tiny_store: Store, tiny_recipe: Recipe, tmp
 
 
 def test_summary_names_folds_and_the_whole(finished: Path, tiny_store: Store) -> None:
-    run = open_run(finished, load_recipe("fast", [*TINY, "fit.epochs=40"]), tiny_store, None, resume=True)
+    run = open_run(finished, load_recipe("fast", [*TINY, "fit.epochs=80"]), tiny_store, None, resume=True)
     text = summary(run)
     assert "fold 1" in text
     assert "out of fold" in text
@@ -257,7 +257,7 @@ def test_done_folds_are_not_done_again(finished: Path, tiny_store: Store, tmp_pa
     shutil.copytree(finished, copy)
     before = (copy / "fold-0" / "network.pt").stat().st_mtime_ns
     shutil.rmtree(copy / "fold-1")
-    run = open_run(copy, load_recipe("fast", [*TINY, "fit.epochs=40"]), tiny_store, None, resume=True)
+    run = open_run(copy, load_recipe("fast", [*TINY, "fit.epochs=80"]), tiny_store, None, resume=True)
     cross_validate(run, progress=False)
     assert (copy / "fold-0" / "network.pt").stat().st_mtime_ns == before
     assert (copy / "fold-1" / "model.onnx").is_file()
