@@ -18,7 +18,7 @@ R = TypeVar("R")
 def workers(n_threads: int) -> Iterator[ThreadPoolExecutor]:
     """A pool whose threads do their own sums: matrix products in it are not divided among threads once more.
 
-    Threads of BLAS and of the pool that wait for each other take a third of the time of log-mels on two cores.
+    Threads of BLAS and of the pool otherwise wait for each other.
     """
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
         yield pool

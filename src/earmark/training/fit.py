@@ -220,7 +220,7 @@ def _run(
             raise TrainingError(_knobs(recipe, error)) from error
         finally:
             if curve:
-                curve.tensorboard.close()
+                curve.close()
 
 
 def _kept_last_good(learner: Learner, folder: Path) -> str:
@@ -260,8 +260,8 @@ def _compiles(fit: FitRecipe) -> bool:
 def precision_of(recipe: Recipe) -> Literal["32-true", "bf16-mixed"]:
     """Lightning's name of the precision to train in: the recipe's, or what the device computes fastest.
 
-    A processor with instructions for bf16 is twice as fast with them in a residual network, and slower by a quarter in
-    a MobileNet, whose convolutions of one channel each have none (`bench/training.py`).
+    A processor with instructions for bf16 is faster with them in a residual network, and slower in a MobileNet, most of
+    whose convolutions see one channel each.
     """
     if recipe.fit.precision != "auto":
         return recipe.fit.precision

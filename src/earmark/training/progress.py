@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from types import TracebackType
 
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
@@ -48,12 +47,8 @@ class Curve:
                 self.tensorboard.add_scalar(name, value, global_step=int(figures["step"]))
         self.tensorboard.flush()
 
-    def __enter__(self) -> Curve:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End TensorBoard's log."""
         self.tensorboard.close()
 
 
