@@ -90,7 +90,7 @@ def lwlrap(targets: ArrayLike, scores: ArrayLike) -> float:
     >>> lwlrap([[1, 0, 1]], [[0.9, 0.5, 0.1]])  # (1/1 + 2/3) / 2
     0.8333333333333333
     """
-    _, precision = _precision_at_hits(*validate(targets, scores))
+    _, _, precision = precision_at_labels(targets, scores)
     return float(precision.mean()) if precision.size else math.nan
 
 
@@ -121,14 +121,51 @@ def lwlrap_per_label(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray,
     PredictionsError
         As `validate`.
     """
-    target_array, score_array = validate(targets, scores)
-    columns, precision = _precision_at_hits(target_array, score_array)
-    n_labels = target_array.shape[1]
+    _, columns, precision = precision_at_labels(targets, scores)
+    n_labels = np.shape(targets)[1]
     n_positives = np.bincount(columns, minlength=n_labels)
     total = np.bincount(columns, weights=precision, minlength=n_labels)
     per_label = np.full(n_labels, math.nan)
     np.divide(total, n_positives, out=per_label, where=n_positives > 0)
     return per_label, n_positives / max(1, len(columns))
+
+
+def precision_at_labels(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What lwlrap is the mean of: for each label that a clip has, the precision at its place in the clip's ranking.
+
+    A place is the number of labels that score at least as high, which gives ties the lowest place.
+    Only positives are ranked: a clip has one or two labels of eighty, so that counting for each
+    is cheaper than sorting every row.
+
+    Parameters
+    ----------
+    targets
+        (n_clips, n_labels), 0 or 1.
+    scores
+        (n_clips, n_labels), finite.
+
+    Returns
+    -------
+    rows, columns : np.ndarray
+        (n_positives,) int64: clip and label of each, clip by clip.
+    precision : np.ndarray
+        (n_positives,) float64 in (0, 1].
+
+    Raises
+    ------
+    PredictionsError
+        As `validate`.
+    """
+    target_array, score_array = validate(targets, scores)
+    rows, columns = np.nonzero(target_array)
+    precision = np.zeros(len(rows), dtype=np.float64)
+    n_at_once = max(1, _BLOCK_SIZE // max(1, target_array.shape[1]))
+    for start in range(0, len(rows), n_at_once):
+        block = slice(start, start + n_at_once)
+        above = score_array[rows[block]] >= score_array[rows[block], columns[block], None]
+        hits = above & target_array[rows[block]]
+        precision[block] = np.count_nonzero(hits, axis=1) / np.count_nonzero(above, axis=1)
+    return rows, columns, precision
 
 
 def mean_average_precision(
@@ -277,7 +314,7 @@ def accuracy(targets: ArrayLike, scores: ArrayLike) -> float:
             f"row {wrong[0]} of targets has {n_labels_of_clip[wrong[0]]} labels ({wrong.size} such rows); accuracy "
             "expects exactly one label a clip; for several labels use lwlrap or mean_average_precision"
         )
-    _, precision = _precision_at_hits(target_array, score_array)
+    _, _, precision = precision_at_labels(target_array, score_array)
     return float(np.mean(precision == 1)) if precision.size else math.nan
 
 
@@ -326,24 +363,6 @@ def evaluate(targets: ArrayLike, scores: ArrayLike, labels: Iterable[str]) -> di
         name: _nan_to_none(float(value)) for name, value in zip(names, per_label, strict=True)
     }
     return result
-
-
-def _precision_at_hits(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Column of every positive, and the precision at its place in its clip's ranking.
-
-    A place is the number of labels that score at least as high, which gives ties the lowest place.
-    Only positives are ranked: a clip has one or two labels of eighty, so that counting for each
-    is cheaper than sorting every row.
-    """
-    rows, columns = np.nonzero(targets)
-    precision = np.zeros(len(rows), dtype=np.float64)
-    n_at_once = max(1, _BLOCK_SIZE // max(1, targets.shape[1]))
-    for start in range(0, len(rows), n_at_once):
-        block = slice(start, start + n_at_once)
-        above = scores[rows[block]] >= scores[rows[block], columns[block], None]
-        hits = above & targets[rows[block]]
-        precision[block] = np.count_nonzero(hits, axis=1) / np.count_nonzero(above, axis=1)
-    return columns, precision
 
 
 def _sklearn_metrics() -> Any:
