@@ -12,7 +12,7 @@ product; any other metric is taken anew of each draw's clips.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from earmark.errors import PredictionsError
-from earmark.metrics import accuracy, lwlrap, precision_at_labels, validate
+from earmark.metrics import (
+    accuracy,
+    f1,
+    lwlrap,
+    mean_average_precision,
+    precision_at_labels,
+    roc_auc,
+    validate,
+)
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 """Of (n_clips, n_labels) targets and scores, such as those of `earmark.metrics`."""
@@ -187,6 +195,52 @@ def lwlrap_intervals(
     return [draws.interval(float(value), replicates[:, i]) for i, value in enumerate(values)]
 
 
+def interval_figures(
+    figures: Mapping[str, Any],
+    truth: ArrayLike,
+    scores: ArrayLike,
+    *,
+    groups: Sequence[Any] | np.ndarray | None = None,
+    n_resamples: int = N_RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Intervals of the figures that `earmark.metrics.evaluate` gave for some tables, as `json.dumps` takes them.
+
+    Parameters
+    ----------
+    figures
+        From `evaluate`, for these tables.
+    truth, scores, groups, n_resamples, level, seed
+        As in `interval`.
+
+    Returns
+    -------
+    dict
+        ``level``, ``n_resamples``, ``drawn`` (``"clips"`` or ``"sources"``) and ``n_drawn``; then [low, high] by the
+        names of `figures`, None for what is undefined; ``lwlrap_per_label``, a dictionary from label to these.
+
+    Raises
+    ------
+    PredictionsError, ValueError
+        As `interval`.
+    """
+    targets, score_array = validate(truth, scores)
+    draws = _Draws(len(targets), groups, n_resamples, level, seed)
+    how: dict[str, Any] = {"groups": groups, "n_resamples": n_resamples, "level": level, "seed": seed}
+    defined = [name for name in _FIGURES if figures.get(name) is not None]
+    found = {name: interval(_FIGURES[name], targets, score_array, **how) for name in defined}
+    per_label = zip(figures["lwlrap_per_label"], lwlrap_intervals(targets, score_array, **how), strict=True)
+    return {
+        "level": level,
+        "n_resamples": n_resamples,
+        "drawn": "clips" if groups is None else "sources",
+        "n_drawn": draws.n_sources,
+        **{name: [one.low, one.high] for name, one in found.items()},
+        "lwlrap_per_label": {label: None if math.isnan(one.low) else [one.low, one.high] for label, one in per_label},
+    }
+
+
 class _Draws:
     """The same draws of sources, as often as they are asked for."""
 
@@ -285,4 +339,12 @@ def _accuracy_sums(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray,
 _SUMS: dict[Metric, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
     lwlrap: _lwlrap_sums,
     accuracy: _accuracy_sums,
+}
+
+_FIGURES: dict[str, Metric] = {
+    "lwlrap": lwlrap,
+    "map": mean_average_precision,
+    "roc_auc": roc_auc,
+    "f1": f1,
+    "accuracy": accuracy,
 }
