@@ -175,6 +175,12 @@ class Tagger:
         scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
         return scores.clip(0, 1)  # rounded weights may sum to a little more than 1
 
+    def spectrogram_scores(self, spectrogram: np.ndarray, tta: TtaSpec, key: str) -> np.ndarray:
+        """Score the clip that a spectrogram was made of; see `earmark.tagging.tta.spectrogram_scores`."""
+        from earmark.tagging.tta import spectrogram_scores
+
+        return spectrogram_scores(self, spectrogram, tta, key)
+
     def timeline(self, path: str | Path) -> Timeline:
         """Score each window of a file; see `Timeline`. Nothing is trimmed, so that times are the file's own."""
         waveform = decode(path)
