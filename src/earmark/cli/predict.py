@@ -13,7 +13,8 @@ from earmark.audio.views import TtaSpec
 from earmark.cli.collection import CollectionOptions, collection_options
 from earmark.data.manifest import Manifest
 from earmark.data.store import Store, is_store, open_store
-from earmark.tagging.folds import TTA_PREDICTIONS, keep_with_tta, load_folds, predict_out_of_fold, recipe_tta
+from earmark.evaluation.candidates import TTA_PREDICTIONS
+from earmark.tagging.folds import keep_with_tta, load_folds, predict_out_of_fold, recipe_tta
 from earmark.tagging.predict import predict_clips
 from earmark.tagging.tagger import load
 

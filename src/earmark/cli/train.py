@@ -110,7 +110,8 @@ def train(
 
 def _predict_with_tta(run: Path, store: Store, tta: TtaSpec) -> None:
     try:
-        from earmark.tagging.folds import TTA_PREDICTIONS, keep_with_tta, predict_out_of_fold
+        from earmark.evaluation.candidates import TTA_PREDICTIONS
+        from earmark.tagging.folds import keep_with_tta, predict_out_of_fold
     except ModuleNotFoundError as error:  # a machine that only trains needs no decoder, and tagging does
         click.echo(
             f"earmark: no predictions with test-time augmentation, {error.name} is not installed; make them elsewhere "

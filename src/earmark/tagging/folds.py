@@ -15,15 +15,10 @@ from earmark.data.manifest import NEVER_HELD_OUT, Manifest, row_fold
 from earmark.data.rows import read_rows
 from earmark.data.store import Store
 from earmark.errors import BundleError, CollectionError, RunError
+from earmark.evaluation.candidates import TTA_PREDICTIONS, TTA_SETTINGS
 from earmark.predictions import Predictions
 from earmark.tagging.predict import predict_clips
 from earmark.tagging.tagger import Tagger, load
-
-TTA_PREDICTIONS = "predictions-tta.csv"
-"""A run's out-of-fold predictions with test-time augmentation, beside `predictions.csv`, which is without."""
-
-TTA_SETTINGS = "predictions-tta.toml"
-"""What they were made with."""
 
 SMALLEST_SCORE = 1e-7
 """A score below counts as this much in a geometric mean, so that one network alone cannot say never."""
