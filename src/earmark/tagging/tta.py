@@ -30,7 +30,7 @@ def clip_scores(tagger: Tagger, clip: np.ndarray, tta: TtaSpec, key: str = "") -
     clip
         (n_samples,) float32 at the tagger's rate, trimmed and lengthened by `earmark.audio.picture.clip_waveform`.
     tta
-        How.
+        How; at least one view.
     key
         The clip's name: the same views are drawn for the same name, length and seed.
 
@@ -44,11 +44,12 @@ def clip_scores(tagger: Tagger, clip: np.ndarray, tta: TtaSpec, key: str = "") -
         return spectrogram_scores(tagger, log_mel(clip, front_end.log_mel), tta, key)
     n_frames = front_end.log_mel.n_frames(len(clip))
     _, weights = scored_windows(n_frames, spec.window_frames, spec.hop_frames, spec.windows_weight)
-    total = _mean(weights, tagger.score_windows(tagger.cut(clip, spec.windows_weight))) * (1 - tta.weight)
-    for view, starts, weights in _views(tagger, n_frames, tta, key):
-        cut = view_waveforms(clip, front_end, spec.window_frames, starts, view)
-        total += _mean(weights, tagger.score_windows(cut)) * tta.weight / tta.n
-    return total.clip(0, 1).astype(np.float32)
+    plain = _mean(weights, tagger.score_windows(tagger.cut(clip, spec.windows_weight)))
+    scored = [
+        _mean(of, tagger.score_windows(view_waveforms(clip, front_end, spec.window_frames, starts, view)))
+        for view, starts, of in _views(tagger, n_frames, tta, key)
+    ]
+    return _blended(plain, np.mean(scored, axis=0), tta)
 
 
 def spectrogram_scores(tagger: Tagger, spectrogram: np.ndarray, tta: TtaSpec = PLAIN, key: str = "") -> np.ndarray:
@@ -66,23 +67,17 @@ def spectrogram_scores(tagger: Tagger, spectrogram: np.ndarray, tta: TtaSpec = P
     spec, front_end = tagger.bundle.spec, tagger.picture_spec
     normal, n_frames = normalizer(spectrogram, front_end), spectrogram.shape[1]
     starts, weights = scored_windows(n_frames, spec.window_frames, spec.hop_frames, spec.windows_weight)
-    total = _mean(weights, tagger.score_windows(windows_at(spectrogram, front_end, spec.window_frames, starts, normal)))
+    plain = _mean(weights, tagger.score_windows(windows_at(spectrogram, front_end, spec.window_frames, starts, normal)))
     if not tta.n:
-        return total.clip(0, 1)
+        return plain.clip(0, 1)
     views = _views(tagger, n_frames, tta, key)
-    if tta.windows == "random":  # one window each, so that all go through the network together
-        cut = [view_pictures(spectrogram, front_end, spec.window_frames, starts, view) for view, starts, _ in views]
-        augmented = tagger.score_windows(np.concatenate(cut)).mean(axis=0)
+    cut = (view_pictures(spectrogram, front_end, spec.window_frames, starts, view) for view, starts, _ in views)
+    if tta.windows == "random":  # one window each, so that they go through the network together
+        augmented = tagger.score_windows(np.concatenate(list(cut))).mean(axis=0)
     else:
-        augmented = np.mean(
-            [
-                _mean(w, tagger.score_windows(view_pictures(spectrogram, front_end, spec.window_frames, starts, view)))
-                for view, starts, w in views
-            ],
-            axis=0,
-        )
-    blended = (1 - tta.weight) * total + tta.weight * augmented
-    return blended.clip(0, 1).astype(np.float32)
+        scored = (_mean(of, tagger.score_windows(one)) for one, (_, _, of) in zip(cut, views, strict=True))
+        augmented = np.mean(list(scored), axis=0)
+    return _blended(plain, augmented, tta)
 
 
 def _views(tagger: Tagger, n_frames: int, tta: TtaSpec, key: str) -> list[tuple[View, list[int], list[float]]]:
@@ -99,3 +94,8 @@ def _views(tagger: Tagger, n_frames: int, tta: TtaSpec, key: str) -> list[tuple[
 def _mean(weights: list[float], scores: np.ndarray) -> np.ndarray:
     mean: np.ndarray = np.array(weights, dtype=np.float32) @ scores
     return mean
+
+
+def _blended(plain: np.ndarray, augmented: np.ndarray, tta: TtaSpec) -> np.ndarray:
+    blended = (1 - tta.weight) * plain + tta.weight * augmented
+    return blended.clip(0, 1).astype(np.float32)
