@@ -245,4 +245,4 @@ def test_folds_averaged_by_the_geometric_mean(run_earmark: Run, contest: Path, r
 def test_a_geometric_mean_of_one(run_earmark: Run, contest: Path, tiny_bundle: Path) -> None:
     status, _, err = run_earmark("predict", tiny_bundle, contest, "-o", contest / "a.csv", "--mean", "geometric")
     assert status == 2
-    assert "0 networks of folds" in err
+    assert "networks of folds (fold-0/model.onnx …): 0; a geometric mean takes two or more" in err

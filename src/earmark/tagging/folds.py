@@ -90,8 +90,8 @@ def load_folds(run: Path, *, n_threads: int = 0) -> GeometricMean:
     paths = sorted(run.glob("fold-*/model.onnx"))
     if len(paths) < 2:
         raise RunError(
-            f"{run}: {len(paths)} networks of folds (fold-0/model.onnx …), and a geometric mean takes two or more; "
-            "name a run's folder, or take the arithmetic mean"
+            f"{run}: networks of folds (fold-0/model.onnx …): {len(paths)}; a geometric mean takes two or more; name a "
+            "run's folder, or take the arithmetic mean"
         )
     return GeometricMean([load(path, n_threads=n_threads) for path in paths])
 
