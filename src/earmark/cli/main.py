@@ -21,6 +21,7 @@ from earmark.errors import (
 VERBS = {
     "tag": "Name what is heard in recordings.",
     "train": "Learn a tagger from labelled recordings, cross-validated.",
+    "compare": "Put runs in order, and say what differs between them.",
     "predict": "Score every clip of a collection for every label.",
     "export": "Make a model smaller, faster, or able to take waveforms.",
     "evaluate": "Judge a table of scores by known labels.",
