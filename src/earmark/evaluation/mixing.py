@@ -11,8 +11,9 @@ from earmark.bundle import Combination
 LEAST = 1e-7
 """Scores are kept this far from 0 and 1 where a logarithm is taken; float32 resolves no finer near 1."""
 
-_N_LEVELS = 33
+_N_LEVELS = 65
 _LARGEST_LOGIT = 8.0
+_DECIMALS = 7
 
 LEVELS = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-_LARGEST_LOGIT, _LARGEST_LOGIT, _N_LEVELS - 2))), [1.0]])
 """(n_levels,): places among all clips, in [0, 1], at which the scores of a label are noted; close to each other at the
@@ -72,7 +73,8 @@ def transformed(kind: str, scores: Sequence[np.ndarray], quantiles: np.ndarray) 
 
 def quantiles_of(scores: Sequence[np.ndarray]) -> np.ndarray:
     """The scores at which `LEVELS` lie, (n_members, n_labels, n_levels), rising, of tables of (n_clips, n_labels)."""
-    return np.stack([np.quantile(np.asarray(table, dtype=np.float64), LEVELS, axis=0).T for table in scores])
+    quantiles = [np.quantile(np.asarray(table, dtype=np.float64), LEVELS, axis=0).T for table in scores]
+    return np.stack(quantiles).round(_DECIMALS)  # they are written as text
 
 
 def _places(table: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
