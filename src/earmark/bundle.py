@@ -144,7 +144,7 @@ class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
     earmark_version
         The release that wrote the file.
     format_version
-        Of this specification; `write_bundle` sets the lowest that says all, so that earlier releases read what they
+        Of this specification; `described` sets the lowest that says all, so that earlier releases read what they
         can.
     """
 
@@ -352,21 +352,27 @@ def _read_spec(path: Path, metadata: dict[str, str]) -> BundleSpec:
         raise BundleError(f"{path}: its specification is damaged ({error}); copy the file again") from error
 
 
+def described(model: onnx.ModelProto, spec: BundleSpec) -> onnx.ModelProto:
+    """Give a network its specification, in place of whatever metadata it has; the format's version is set here."""
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    said = msgspec.structs.replace(spec, format_version=spec.needed_version)
+    entry.key, entry.value = METADATA_KEY, msgspec.json.encode(said).decode()
+    return model
+
+
 def write_bundle(model: onnx.ModelProto, spec: BundleSpec, path: Path) -> None:
     """Write a network with its specification, whole or not at all.
 
     Parameters
     ----------
     model
-        From `pictures` or `waveforms` to `scores`; its metadata is replaced.
+        From `pictures` or `waveforms` to `scores`, or to the bundles of members; its metadata is replaced.
     spec
-        What to say of it; the format's version is set here.
+        What to say of it.
     path
         The `.onnx` file.
     """
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    said = msgspec.structs.replace(spec, format_version=spec.needed_version)
-    entry.key, entry.value = METADATA_KEY, msgspec.json.encode(said).decode()
+    described(model, spec)
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
