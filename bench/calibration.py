@@ -21,7 +21,7 @@ from provenance import provenance
 from tabulate import tabulate
 
 from earmark.evaluation.calibrate import METHODS, at_thresholds, held_out, held_out_tags
-from earmark.evaluation.candidates import Judged, read_judged
+from earmark.evaluation.library import Judged, read_judged
 from earmark.evaluation.reliability import brier, draw_reliability, ece, ece_by_label, reliability
 from earmark.metrics import lwlrap
 

@@ -66,6 +66,9 @@ class Combination(msgspec.Struct, frozen=True, kw_only=True):
         (n_members, n_labels, n_levels).
     layers
         Of the second-level model, from the members' logits side by side to the labels' logits, ReLU between them.
+    tta
+        Of each member, the test-time augmentation that it was chosen with, as `earmark.audio.views.TtaSpec` writes it,
+        or None; empty where no member has any.
     """
 
     members: tuple[str, ...]
@@ -73,6 +76,7 @@ class Combination(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[float, ...] = ()
     quantiles: tuple[tuple[tuple[float, ...], ...], ...] = ()
     layers: tuple[Layer, ...] = ()
+    tta: tuple[dict[str, Any] | None, ...] = ()
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,7 +234,8 @@ class Bundle:
         assert self.spec.combination is not None
         names = self.spec.combination.members
         expected = [f"{MEMBER_NAME}{i}" for i in range(len(names))]
-        if not names or list(outputs) != expected:
+        n_tta = len(self.spec.combination.tta)
+        if not names or list(outputs) != expected or n_tta not in {0, len(names)}:
             raise BundleError(
                 f"{self.path}: holds {sorted(outputs)}, but {len(names)} members are named; the file was changed by "
                 "other hands: take the original"

@@ -80,7 +80,7 @@ def test_another_bundle_of_a_run(run_earmark: Earmark, run: Path, tmp_path: Path
     options = ("--run", run, "-o", tmp_path / "a.onnx", "--picture", tmp_path / "a.png", "--method", method)
     status, out, _ = run_earmark("calibrate", tmp_path / "small.onnx", *options)
     assert status == 0
-    assert row(out, method)[0] < row(out, "before")[0]
+    assert method == "temperature" or row(out, method)[0] < row(out, "before")[0]  # a temperature has no offset
     assert Bundle(tmp_path / "small.onnx").spec.calibration is None
     spec = Bundle(tmp_path / "a.onnx").spec
     assert spec.calibration is not None

@@ -125,7 +125,9 @@ class TestCombination:
         status, out, _ = run_earmark("tag", collection / "00.wav", "-m", model, "--threshold", "auto")
         assert status == 0
         assert str(collection / "00.wav") in out
-        status, _, err = run_earmark("combine", runs[0], tmp_path / "all-run", "-o", tmp_path / "again.onnx")
+        status, _, err = run_earmark(
+            "combine", runs[0], tmp_path / "all-run", "-o", tmp_path / "again.onnx", "--kind", "mlp"
+        )
         assert status == 2
         assert "holds no model.onnx" in err
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from earmark.data.encoding import Encoding
 from earmark.data.layouts import read_collection
 from earmark.data.pack import pack
 from earmark.errors import BundleError, CollectionError, LabelError, RecipeError
+from earmark.predictions import Predictions
 
 RATE = 8000
 SETTINGS = (
@@ -55,6 +57,16 @@ def test_train_prints_the_folds_and_leaves_a_run(collection: Path, tmp_path: Pat
     assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["fold", "fold", "out"]
     assert (tmp_path / "run" / "model.onnx").is_file()
     assert "epoch" in result.stderr
+
+
+def test_with_tta_in_the_recipe_predictions_are_made_twice(collection: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run(collection, "-o", folder, "--folds", "2", "--set", "tta.n=3", "--set", "tta.weight=1").exit_code == 0
+    plain, augmented = (Predictions.read(folder / f"predictions{name}.csv") for name in ("", "-tta"))
+    assert augmented.fnames == plain.fnames
+    assert augmented.labels == plain.labels
+    assert 0 < np.abs(augmented.scores - plain.scores).max() < 0.5
+    assert tomllib.loads((folder / "predictions-tta.toml").read_text())["n"] == 3
 
 
 def test_one_fold_alone(collection: Path, tmp_path: Path) -> None:

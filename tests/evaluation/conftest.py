@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from earmark.evaluation.candidates import Judged
+from earmark.evaluation.library import Judged
 from earmark.labels import Vocabulary
 
 N_FOLDS, N_LABELS = 4, 5

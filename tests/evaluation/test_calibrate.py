@@ -21,7 +21,7 @@ from earmark.evaluation.calibrate import (
     held_out_tags,
 )
 from earmark.evaluation.calibration import calibrated
-from earmark.evaluation.candidates import Judged
+from earmark.evaluation.library import Judged
 from earmark.evaluation.mixing import logit
 from earmark.evaluation.reliability import ece
 from earmark.labels import Vocabulary

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from earmark.bundle import Combination
-from earmark.evaluation.candidates import Candidate, Judged
 from earmark.evaluation.chance import chance_lwlrap
 from earmark.evaluation.combine import AUTO, KINDS, Chooser, choose, pruned
+from earmark.evaluation.library import Candidate, Judged
 from earmark.evaluation.mixing import combined
 from earmark.metrics import lwlrap
 

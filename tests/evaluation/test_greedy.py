@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from earmark.evaluation.candidates import Judged
 from earmark.evaluation.greedy import greedy_weights
+from earmark.evaluation.library import Judged
 from earmark.metrics import lwlrap
 
 

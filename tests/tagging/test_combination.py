@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from earmark.audio.views import TtaSpec
 from earmark.bundle import FORMAT_VERSION, Bundle, BundleSpec, Calibration, Combination, Thresholds, write_bundle
 from earmark.errors import BundleError
 from earmark.tagging.tagger import AUTO, Tagger, load
@@ -45,10 +46,15 @@ def _any_length(model: onnx.ModelProto) -> onnx.ModelProto:
 def make_combination(members: list[Path], tmp_path: Path) -> Callable[..., Path]:
     """`make_combination(weights=(0.25, 0.75), calibration=…)` writes a bundle of the two members."""
 
-    def make(kind: str = "arithmetic", weights: tuple[float, ...] = (0.25, 0.75), **changes: object) -> Path:
+    def make(
+        kind: str = "arithmetic",
+        weights: tuple[float, ...] = (0.25, 0.75),
+        tta: tuple[object, ...] = (),
+        **changes: object,
+    ) -> Path:
         spec: BundleSpec = msgspec.structs.replace(
             Bundle(members[1]).spec,
-            combination=Combination(members=("fine", "coarse"), kind=kind, weights=weights),
+            combination=Combination(members=("fine", "coarse"), kind=kind, weights=weights, tta=tta),
             **changes,
         )
         path = tmp_path / "both.onnx"
@@ -76,6 +82,26 @@ def test_scores_are_the_mean_of_the_members_own(
     assert found.dtype == np.float32
     assert found.shape == (3,)
     assert np.abs(one - other).max() > 1e-3
+
+
+def test_a_member_has_the_augmentation_that_it_was_chosen_with(
+    make_combination: Callable[..., Path], members: list[Path], rng: np.random.Generator
+) -> None:
+    waveform, tta = noise_and_tone(rng), TtaSpec(n=3, weight=0.5)
+    path = make_combination(tta=(None, msgspec.to_builtins(tta)))
+    plain, other = load(members[0]).scores(waveform, RATE), load(members[1])
+    expected = 0.25 * plain + 0.75 * other.scores(waveform, RATE, tta=tta, key="a.wav")
+    found = load(path).scores(waveform, RATE, key="a.wav")
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.abs(found - 0.25 * plain - 0.75 * other.scores(waveform, RATE)).max() > 1e-4
+    both = [load(member).scores(waveform, RATE, tta=tta, key="a.wav") for member in members]
+    asked = load(path).scores(waveform, RATE, tta=tta, key="a.wav")
+    np.testing.assert_allclose(asked, 0.25 * both[0] + 0.75 * both[1], rtol=1e-5)
+
+
+def test_a_combination_makes_its_own_spectrograms(make_combination: Callable[..., Path]) -> None:
+    with pytest.raises(BundleError, match="is a combination, whose members make spectrograms of their own"):
+        load(make_combination()).spectrogram_scores(np.zeros((24, 100), dtype=np.float32), TtaSpec(), "a.wav")
 
 
 def test_a_timeline_has_the_windows_of_the_member_that_weighs_most(

@@ -20,7 +20,7 @@ from earmark.evaluation.calibrate import (
     held_out,
     held_out_tags,
 )
-from earmark.evaluation.candidates import OF_KIND, Judged, read_judged
+from earmark.evaluation.library import OF_KIND, Judged, read_judged
 from earmark.evaluation.reliability import N_BINS, brier, draw_reliability, ece_by_label, reliability
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions

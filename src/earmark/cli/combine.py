@@ -12,8 +12,8 @@ from earmark.atomic import atomic_path
 from earmark.cli.collection import CollectionOptions, collection_options
 from earmark.errors import MissingExtraError
 from earmark.evaluation.bootstrap import Interval
-from earmark.evaluation.candidates import read_candidates
 from earmark.evaluation.combine import AUTO, KINDS, Chosen, choose
+from earmark.evaluation.library import read_library
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -83,7 +83,7 @@ def _combine(runs: tuple[Path, ...], output: Path, kind: str) -> None:
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"combining ({error.name})", "train") from error
 
-    judged, candidates = read_candidates(runs)
+    judged, candidates = read_library(runs)
     with atomic_path(output) as temporary:  # says before all the work whether the bundle can be written
         chosen = choose(judged, candidates, kind)
         write_combination(chosen, candidates, temporary)

@@ -20,7 +20,7 @@ from earmark.cli.collection import CollectionOptions
 from earmark.data.cache import curated_store
 from earmark.data.store import Store, is_store
 from earmark.errors import EarmarkError, MissingExtraError, RunError
-from earmark.evaluation.candidates import read_candidates
+from earmark.evaluation.library import read_library
 from earmark.predictions import mean
 from earmark.tagging.stored import score_stored
 from earmark.tagging.tagger import Tagger
@@ -75,7 +75,7 @@ def distilled(
     chosen = load_recipe(recipe, list(settings))
     if is_store(data):
         how.refuse_reading(data)
-    judged, _ = read_candidates(runs)
+    judged, _ = read_library(runs)
     _check_networks(runs, judged.n_folds)
     if not output.parent.is_dir():
         raise EarmarkError(f"{output}: cannot be written, there is no folder {output.parent}; make it first")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from earmark import __version__
@@ -16,8 +17,9 @@ from earmark.bundle import Bundle, BundleSpec, write_bundle
 from earmark.data.folds import write_folds
 from earmark.data.rows import format_csv
 from earmark.errors import BundleError, RunError
-from earmark.evaluation.candidates import OF_KIND, PREDICTIONS, Candidate, Judged
+from earmark.evaluation.candidates import PREDICTIONS
 from earmark.evaluation.combine import AUTO, Chosen
+from earmark.evaluation.library import OF_KIND, Candidate, Judged
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
 from earmark.training.export.members import graph_of_members
@@ -65,11 +67,12 @@ def write_combination(chosen: Chosen, candidates: Sequence[Candidate], path: Pat
                 f"{file}: is {kind}, and out-of-fold scores are of the plain network; combine plain runs and calibrate "
                 "the whole"
             )
-    write_bundle(graph_of_members([file.read_bytes() for file in files]), _spec(chosen, specs), path)
+    spec = _spec(chosen, specs, tuple(candidates[i].tta for i in chosen.members))
+    write_bundle(graph_of_members([file.read_bytes() for file in files]), spec, path)
 
 
-def _spec(chosen: Chosen, members: Sequence[BundleSpec]) -> BundleSpec:
-    combination = chosen.combination
+def _spec(chosen: Chosen, members: Sequence[BundleSpec], tta: tuple[dict[str, Any] | None, ...]) -> BundleSpec:
+    combination = msgspec.structs.replace(chosen.combination, tta=tta if any(tta) else ())
     leading = members[int(np.argmax(combination.weights)) if combination.weights else 0]
     recipes = dict(zip(combination.members, (member.recipe for member in members), strict=True))
     return BundleSpec(

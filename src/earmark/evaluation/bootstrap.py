@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -344,6 +345,7 @@ _SUMS: dict[Metric, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndar
 _FIGURES: dict[str, Metric] = {
     "lwlrap": lwlrap,
     "map": mean_average_precision,
+    "map_micro": partial(mean_average_precision, average="micro"),
     "roc_auc": roc_auc,
     "f1": f1,
     "accuracy": accuracy,

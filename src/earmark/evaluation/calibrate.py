@@ -9,7 +9,7 @@ import numpy as np
 
 from earmark.bundle import Calibration, Thresholds
 from earmark.evaluation.calibration import calibrated
-from earmark.evaluation.candidates import Judged
+from earmark.evaluation.library import Judged
 from earmark.evaluation.mixing import logit
 
 METHODS = ("temperature", "platt", "isotonic")

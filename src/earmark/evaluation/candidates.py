@@ -1,174 +1,208 @@
-"""What can be combined: runs over the same clips and folds, each with its out-of-fold scores."""
+"""What can be chosen among: runs by their out-of-fold predictions, with and without test-time augmentation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from earmark.data.folds import read_folds
-from earmark.data.rows import read_rows
 from earmark.errors import RunError
-from earmark.labels import Vocabulary
-from earmark.predictions import Predictions, read_labels
+from earmark.predictions import Predictions, read_groups, read_labels
 
-PREDICTIONS, WITH_TTA = "predictions.csv", "predictions-tta.csv"
-OF_KIND = "predictions-of-kind.csv"
-"""Beside a combination whose kind was chosen: scores by that kind alone, of which calibrations are learned."""
+PREDICTIONS = "predictions.csv"
+TTA_PREDICTIONS = "predictions-tta.csv"
+"""A run's out-of-fold predictions with test-time augmentation; `PREDICTIONS` is without."""
+
+TTA_SETTINGS = "predictions-tta.toml"
+"""What they were made with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
-    """One that may become a member.
+    """One table of out-of-fold predictions.
 
     Attributes
     ----------
-    name
-        The run's name, with ``+tta`` for its scores with test-time augmentation.
     run
         The run's folder.
-    scores
-        Out of fold, (n_clips, n_labels) float32.
-    tta
-        Whether the scores are with test-time augmentation.
+    with_tta
+        Whether they were made with test-time augmentation.
+    predictions
+        Of the clips that the run was judged on.
+    settings
+        Every value of the recipe, by its dotted key; of test-time augmentation what was used.
+    minutes
+        That learning took, where the run says.
     """
 
-    name: str
     run: Path
-    scores: np.ndarray
-    tta: bool = False
+    with_tta: bool
+    predictions: Predictions
+    settings: Mapping[str, Any]
+    minutes: float | None
+
+    @property
+    def name(self) -> str:
+        """As tables call it."""
+        return f"{self.run} + TTA" if self.with_tta else str(self.run)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The clips that candidates are judged by.
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Candidates whose rows and columns are those of one truth.
 
     Attributes
     ----------
-    fnames
-        In the order of all arrays.
-    labels
-        Columns of targets and scores.
+    members
+        At least one; predictions in the order of the truth.
     targets
-        (n_clips, n_labels) float32, 0 or 1.
-    folds
-        (n_clips,) int64, from 0 without a gap.
+        (n_clips, n_labels) float32.
     groups
-        Name of the source of each clip, empty where it is not known.
+        (n_clips,) source of each clip, empty where it is not known; None where none is.
+    same_folds
+        Whether all runs divide the clips alike.
     """
 
-    fnames: tuple[str, ...]
-    labels: Vocabulary
+    members: tuple[Candidate, ...]
     targets: np.ndarray
-    folds: np.ndarray
-    groups: tuple[str, ...]
-
-    @property
-    def n_folds(self) -> int:
-        """How many folds there are."""
-        return int(self.folds.max()) + 1
+    groups: tuple[str, ...] | None
+    same_folds: bool
 
 
-def read_judged(run: Path) -> tuple[Judged, Predictions]:
-    """Read the clips that a run was judged by, and its out-of-fold scores.
-
-    Parameters
-    ----------
-    run
-        Its folder, with `predictions.csv`, `clips.csv` and `folds.csv`.
-
-    Raises
-    ------
-    RunError
-        When a file is missing, or clips that are scored have no labels or no fold.
-    PredictionsError, CollectionError, LabelError
-        When one is damaged.
-    """
-    missing = [name for name in (PREDICTIONS, "clips.csv", "folds.csv") if not (run / name).is_file()]
-    if missing:
-        remedy = (
-            "train it again: runs of earlier releases have none"
-            if missing == ["clips.csv"]
-            else "finish the run with 'earmark train … --resume'"
-        )
-        raise RunError(f"{run}: holds no {missing[0]}; expected a finished run's folder; {remedy}")
-    table = Predictions.read(run / PREDICTIONS)
-    names, targets = read_labels(run / "clips.csv", table.labels)
-    row = {name: i for i, name in enumerate(names)}
-    unlabelled = [name for name in table.fnames if name not in row]
-    if unlabelled:
-        raise RunError(
-            f"{run}: {PREDICTIONS} scores '{unlabelled[0]}' ({len(unlabelled)} such clips), which clips.csv does not "
-            "have; take the run's files from one place"
-        )
-    numbers = read_folds(run / "folds.csv", names)
-    rows = [row[name] for name in table.fnames]
-    groups = [cells.get("group") or "" for cells in read_rows(run / "clips.csv", ("fname", "labels"), unique="fname")]
-    folds = numbers[rows]
-    if (folds < 0).any() or len(np.unique(folds)) != int(folds.max()) + 1 or folds.max() < 1:
-        raise RunError(
-            f"{run}: the scored clips are of the folds {np.unique(folds).tolist()}; expected at least two, counted "
-            "from 0; take the run's files from one place"
-        )
-    return Judged(table.fnames, table.labels, targets[rows], folds, tuple(groups[i] for i in rows)), table
-
-
-def read_candidates(runs: Sequence[Path]) -> tuple[Judged, list[Candidate]]:
-    """Read runs over the same clips, labels and folds.
+def read_candidates(runs: Sequence[Path]) -> Candidates:
+    """Read the out-of-fold predictions of some runs, and what their clips are labelled with.
 
     Parameters
     ----------
     runs
-        Their folders, at least one; a run with `predictions-tta.csv` is two candidates.
+        Folders of finished runs, each once.
 
     Returns
     -------
-    Judged
-        The clips, in the order of the first run.
-    list of Candidate
-        In the order of the runs.
+    Candidates
+        Two of a run that has predictions with test-time augmentation, else one.
 
     Raises
     ------
     RunError
-        As `read_judged`, or when two runs have other clips, labels or folds, or one is named twice.
+        When a folder is no finished run, is named twice, or was judged on other clips, labels or truth than the first.
     """
-    names = _names(runs)
-    judged, _ = read_judged(runs[0])
-    candidates = []
-    for run, name in zip(runs, names, strict=True):
-        own, table = read_judged(run)
-        _check_alike(judged, own, runs[0], run)
-        candidates.append(Candidate(name, run, table.align(judged.fnames, judged.labels).scores))
-        if (run / WITH_TTA).is_file():
-            with_tta = Predictions.read(run / WITH_TTA).align(judged.fnames, judged.labels)
-            candidates.append(Candidate(f"{name}+tta", run, with_tta.scores, tta=True))
-    return judged, candidates
-
-
-def _names(runs: Sequence[Path]) -> list[str]:
-    resolved = [run.resolve() for run in runs]
-    twice = [run for i, run in enumerate(runs) if resolved[i] in resolved[:i]]
+    twice = [run for i, run in enumerate(runs) if run.resolve() in {other.resolve() for other in runs[:i]}]
     if twice:
-        raise RunError(f"{twice[0]}: is named twice; name each run once, members may be chosen several times anyway")
-    short = [run.name for run in resolved]
-    return short if len(set(short)) == len(short) else [str(run) for run in runs]
+        raise RunError(f"{twice[0]} is named twice; name each run once")
+    members = [member for run in runs for member in _members_of(run)]
+    first = members[0]
+    targets, groups = _truth(first)
+    aligned = [first]
+    for member in members[1:]:
+        aligned.append(_aligned(member, first))
+        if not member.with_tta:
+            _check_truth(aligned[-1], first, targets)
+    folds = [_folds(run, first.predictions.fnames) for run in runs]
+    same = all(_same_partition(folds[0], other) for other in folds[1:])
+    return Candidates(tuple(aligned), targets, groups if any(groups) else None, same)
 
 
-def _check_alike(first: Judged, own: Judged, first_run: Path, run: Path) -> None:
-    problem = ""
-    if own.labels != first.labels:
-        problem = f"their labels differ ({len(own.labels)} and {len(first.labels)}), or the order of these"
-    elif set(own.fnames) != set(first.fnames):
-        problem = f"{len(set(own.fnames) ^ set(first.fnames))} clips are in one of them alone"
-    else:
-        fold_of = dict(zip(own.fnames, own.folds.tolist(), strict=True))
-        other = sum(fold_of[name] != fold for name, fold in zip(first.fnames, first.folds.tolist(), strict=True))
-        problem = f"{other} of {len(first.fnames)} clips are in another fold" if other else ""
-    if problem:
+def _members_of(run: Path) -> list[Candidate]:
+    if not (run / PREDICTIONS).is_file():
+        what = "no such folder" if not run.is_dir() else f"no {PREDICTIONS}"
+        raise RunError(f"{run}: {what}; expected a run's folder, with all folds done ('earmark train … --resume')")
+    if not (run / "clips.csv").is_file():
+        raise RunError(f"{run}: no clips.csv, which says what its clips are labelled with; train it again")
+    recipe = {key: value for key, value in _read_toml(run / "recipe.toml").items() if key != "description"}
+    settings = {key: value for key, value in _flat(recipe).items() if not key.startswith("tta.")}
+    minutes = _minutes(run)
+    members = [Candidate(run, False, Predictions.read(run / PREDICTIONS), {**settings, "tta.n": 0}, minutes)]
+    if (run / TTA_PREDICTIONS).is_file():
+        used = _read_toml(run / TTA_SETTINGS) if (run / TTA_SETTINGS).is_file() else {"n": "not known"}
+        table = Predictions.read(run / TTA_PREDICTIONS)
+        members.append(Candidate(run, True, table, {**settings, **_flat({"tta": used})}, minutes))
+    return members
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}); copy the run again") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: not valid TOML ({error}); copy the run again") from None
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted keys; a list is one value."""
+    flat: dict[str, Any] = {}
+    for name, value in tables.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _minutes(run: Path) -> float | None:
+    try:
+        of_folds = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["folds"]["minutes"]
+        return float(sum(of_folds))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # a figure for people, which nothing depends on
+
+
+def _truth(member: Candidate) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Targets of a candidate's clips, in the order of its predictions, and their groups."""
+    path, table = member.run / "clips.csv", member.predictions
+    names, targets = read_labels(path, table.labels)
+    groups = read_groups(path, "group")
+    row_of = {name: row for row, name in enumerate(names)}
+    lacking = [name for name in table.fnames if name not in row_of]
+    if lacking:
+        raise RunError(f"{path}: lacks '{lacking[0]}', which {member.name} was judged on; copy the run again")
+    rows = [row_of[name] for name in table.fnames]
+    return targets[rows], tuple(groups[row] for row in rows)
+
+
+def _aligned(member: Candidate, first: Candidate) -> Candidate:
+    own, other = member.predictions, first.predictions
+    for what, have, wanted in (("clips", own.fnames, other.fnames), ("labels", own.labels.names, other.labels.names)):
+        missing, extra = sorted(set(wanted) - set(have)), sorted(set(have) - set(wanted))
+        if missing or extra:
+            example = f"'{missing[0]}' is missing" if missing else f"'{extra[0]}' is not among the first's"
+            raise RunError(
+                f"{member.name} was judged on other {what} than {first.name}: it has {len(have)} of them, {first.name} "
+                f"has {len(wanted)}, {len(set(wanted) & set(have))} are the same; {example}; compare runs of one "
+                "collection, with the same selection of clips"
+            )
+    return Candidate(
+        member.run, member.with_tta, own.align(other.fnames, other.labels), member.settings, member.minutes
+    )
+
+
+def _check_truth(member: Candidate, first: Candidate, targets: np.ndarray) -> None:
+    own, _ = _truth(member)
+    differing = np.flatnonzero((own != targets).any(axis=1))
+    if len(differing):
+        name, labels = member.predictions.fnames[differing[0]], first.predictions.labels
+        said = [" and ".join(np.array(labels.names)[row[differing[0]] > 0]) or "nothing" for row in (targets, own)]
         raise RunError(
-            f"{run} and {first_run}: {problem}; expected the same clips in the same folds, so that no score is of a "
-            f"clip that its member learned from; train with '--folds {first_run}/folds.csv'"
+            f"{member.name} and {first.name} label {len(differing)} of their clips differently: '{name}' is "
+            f"{said[1]} and {said[0]}; compare runs with the same corrections"
         )
+
+
+def _folds(run: Path, fnames: Sequence[str]) -> list[str] | None:
+    """Fold of each clip, as the run writes it; None where it does not say."""
+    path = run / "folds.csv"
+    if not path.is_file():
+        return None
+    fold_of = dict(zip(read_groups(path, "fname"), read_groups(path, "fold"), strict=True))
+    return [fold_of.get(name, "") for name in fnames]
+
+
+def _same_partition(one: list[str] | None, other: list[str] | None) -> bool:
+    """Whether two runs hold out the same clips together, whatever they number the folds."""
+    if one is None or other is None:
+        return True
+    pairs = set(zip(one, other, strict=True))
+    return len(pairs) == len(set(one)) == len(set(other))

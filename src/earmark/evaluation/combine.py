@@ -15,8 +15,8 @@ import numpy as np
 
 from earmark.bundle import Combination
 from earmark.evaluation.bootstrap import Interval, interval, paired_difference
-from earmark.evaluation.candidates import Candidate, Judged
 from earmark.evaluation.greedy import greedy_weights
+from earmark.evaluation.library import Candidate, Judged
 from earmark.evaluation.mixing import combined, quantiles_of, side_by_side, transformed
 from earmark.evaluation.second_level import fit_second_level
 from earmark.metrics import lwlrap
@@ -152,7 +152,7 @@ def choose(judged: Judged, candidates: Sequence[Candidate], kind: str = MEANS[0]
     Parameters
     ----------
     judged, candidates
-        From `earmark.evaluation.candidates.read_candidates`.
+        From `earmark.evaluation.library.read_library`.
     kind
         One of `KINDS`; or `AUTO`, which chooses the best, and whose figure is of a choice that includes this one.
 

@@ -13,6 +13,7 @@ import numpy as np
 from earmark.audio.decode import Waveform, check_samples, decode, resample
 from earmark.audio.logmel import log_mel
 from earmark.audio.picture import PictureSpec, clip_waveform, scored_windows, windows
+from earmark.audio.views import TtaSpec
 from earmark.audio.waveform_windows import waveform_windows
 from earmark.bundle import INPUT_NAME, Bundle
 from earmark.errors import AudioError, BundleError, did_you_mean
@@ -87,8 +88,22 @@ class Tagger:
             raise BundleError(f"{bundle.path}: its front end is not known here ({error}); upgrade earmark") from error
         self.sample_rate = self.picture_spec.log_mel.sample_rate
         self.members = tuple(Tagger(member) for member in bundle.members)
+        self._own_tta = self._read_tta()
         if not self.members:
             self._check_input()
+
+    def _read_tta(self) -> list[TtaSpec | None]:
+        """Test-time augmentation of each member, or of this one network, which has none."""
+        combination = self.bundle.spec.combination
+        if combination is None:
+            return [None]
+        said = combination.tta or (None,) * len(combination.members)
+        try:
+            return [None if one is None else msgspec.convert(one, TtaSpec) for one in said]
+        except msgspec.ValidationError as error:
+            raise BundleError(
+                f"{self.bundle.path}: a member's test-time augmentation is not known here ({error}); upgrade earmark"
+            ) from error
 
     def _check_input(self) -> None:
         if self.bundle.spec.input != INPUT_NAME:
@@ -138,7 +153,7 @@ class Tagger:
             When `top_k` is less than 1, or `threshold` not from 0 to 1.
         """
         waveform = decode(path)
-        scores = self.scores(waveform.samples, waveform.sample_rate)
+        scores = self.scores(waveform.samples, waveform.sample_rate, key=Path(path).name)
         return self.choose(scores, waveform.duration_s, top_k=top_k, threshold=threshold)
 
     def choose(self, scores: np.ndarray, duration_s: float, *, top_k: int, threshold: Threshold) -> list[Tag]:
@@ -175,7 +190,9 @@ class Tagger:
             raise ValueError(f"threshold={threshold}; expected a number from 0 to 1")
         return np.full(len(self.labels), threshold, dtype=np.float32)
 
-    def scores(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    def scores(
+        self, waveform: np.ndarray, sample_rate: int, *, tta: TtaSpec | None = None, key: str = ""
+    ) -> np.ndarray:
         """Score a clip for each label: the mean over its windows, weighed as `BundleSpec.windows_weight` says.
 
         Those of a combination's members are combined; the result is calibrated, where the bundle is.
@@ -187,6 +204,10 @@ class Tagger:
             with full scale at ±1.
         sample_rate
             In Hz; resampled to the model's where it differs.
+        tta
+            Test-time augmentation; see `earmark.tagging.tta`. Without, members that were chosen with it have their own.
+        key
+            The clip's name, which with `tta.seed` decides on the views that are drawn.
 
         Returns
         -------
@@ -199,11 +220,20 @@ class Tagger:
             When the waveform has no or non-finite samples, another shape, or integers; or the rate is not a whole
             number above 0.
         """
-        return self._finished([tagger._clip_scores(waveform, sample_rate) for tagger in self.members or (self,)])[0]
+        taggers = self.members or (self,)
+        asked = [tta] * len(taggers) if tta is not None and tta.n else self._own_tta
+        parts = [
+            tagger._clip_scores(waveform, sample_rate, own, key) for tagger, own in zip(taggers, asked, strict=True)
+        ]
+        return self._finished(parts)[0]
 
-    def _clip_scores(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    def _clip_scores(self, waveform: np.ndarray, sample_rate: int, tta: TtaSpec | None, key: str) -> np.ndarray:
         """What one network says of a clip, (1, n_labels) float32, neither combined nor calibrated."""
         clip = clip_waveform(self._at_own_rate(waveform, sample_rate), self.picture_spec)
+        if tta is not None and tta.n:
+            from earmark.tagging.tta import clip_scores
+
+            return clip_scores(self, clip, tta, key)[None]
         weight = self.bundle.spec.windows_weight
         weights = self._starts_and_weights(clip, weight)[1]
         scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
@@ -214,6 +244,23 @@ class Tagger:
         spec = self.bundle.spec
         whole = combined(spec.combination, scores) if spec.combination is not None else scores[0]
         return whole if spec.calibration is None else calibrated(spec.calibration, whole)
+
+    def spectrogram_scores(self, spectrogram: np.ndarray, tta: TtaSpec, key: str) -> np.ndarray:
+        """Score the clip that a spectrogram was made of; see `earmark.tagging.tta.spectrogram_scores`.
+
+        Raises
+        ------
+        BundleError
+            When the bundle is a combination.
+        """
+        from earmark.tagging.tta import spectrogram_scores
+
+        if self.members:
+            raise BundleError(
+                f"{self.bundle.path}: is a combination, whose members make spectrograms of their own; give waveforms: "
+                "the collection itself, or a store packed without --log-mel"
+            )
+        return self._finished([spectrogram_scores(self, spectrogram, tta, key)[None]])[0]
 
     def timeline(self, path: str | Path) -> Timeline:
         """Score each window of a file; see `Timeline`. Nothing is trimmed, so that times are the file's own.
@@ -276,7 +323,10 @@ class Tagger:
         return scored_windows(n_frames, spec.window_frames, spec.hop_frames, windows_weight)
 
     def _window_scores(self, clip: np.ndarray, windows_weight: float) -> np.ndarray:
-        cut = self.cut(clip, windows_weight)
+        return self.score_windows(self.cut(clip, windows_weight))
+
+    def score_windows(self, cut: np.ndarray) -> np.ndarray:
+        """Score what `cut` gives, some windows at a time: (n_windows, n_labels) float32 in [0, 1]."""
         parts = [self.bundle.scores(cut[i : i + WINDOWS_PER_CALL]) for i in range(0, len(cut), WINDOWS_PER_CALL)]
         return np.concatenate(parts)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from earmark.errors import RunError
-from earmark.evaluation.candidates import read_candidates, read_judged
+from earmark.evaluation.library import read_judged, read_library
 
 SCORES = "fname,low,high\nb.wav,0.25,0.75\na.wav,0.5,0.125\n"
 CLIPS = 'fname,labels,group\na.wav,low,one\nb.wav,"low,high",\nnoisy.wav,high,two\n'
@@ -33,7 +33,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 def error_of(*runs: Path) -> str:
     with pytest.raises(RunError) as caught:
-        read_candidates(runs)
+        read_library(runs)
     return str(caught.value)
 
 
@@ -48,7 +48,7 @@ def test_what_a_run_was_judged_by(make_run: MakeRun) -> None:
 
 def test_a_second_run_may_have_its_clips_in_another_order(make_run: MakeRun) -> None:
     other = "fname,low,high\na.wav,0.1,0.2\nb.wav,0.3,0.4\n"
-    judged, candidates = read_candidates([make_run("one"), make_run("two", other)])
+    judged, candidates = read_library([make_run("one"), make_run("two", other)])
     assert [candidate.name for candidate in candidates] == ["one", "two"]
     np.testing.assert_allclose(candidates[1].scores, [[0.3, 0.4], [0.1, 0.2]])
     assert judged.fnames == ("b.wav", "a.wav")
@@ -57,8 +57,13 @@ def test_a_second_run_may_have_its_clips_in_another_order(make_run: MakeRun) -> 
 def test_scores_with_augmentation_are_a_candidate_of_their_own(make_run: MakeRun) -> None:
     run = make_run("run")
     (run / "predictions-tta.csv").write_text("fname,low,high\na.wav,0,1\nb.wav,1,0\n")
-    _, candidates = read_candidates([run])
-    assert [(candidate.name, candidate.tta) for candidate in candidates] == [("run", False), ("run+tta", True)]
+    assert "predictions-tta.toml, which says how it was made, cannot be read" in error_of(run)
+    (run / "predictions-tta.toml").write_text("n = 4\nweight = 0.25\n")
+    _, candidates = read_library([run])
+    assert [candidate.name for candidate in candidates] == ["run", "run+tta"]
+    assert candidates[0].tta is None
+    assert candidates[1].tta is not None
+    assert (candidates[1].tta["n"], candidates[1].tta["weight"]) == (4, 0.25)
     np.testing.assert_array_equal(candidates[1].scores, [[1, 0], [0, 1]])
 
 
@@ -121,4 +126,4 @@ def test_runs_of_one_name_are_named_by_their_paths(make_run: MakeRun, tmp_path: 
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     runs = [make_run("a/run"), make_run("b/run")]
-    assert [candidate.name for candidate in read_candidates(runs)[1]] == [str(run) for run in runs]
+    assert [candidate.name for candidate in read_library(runs)[1]] == [str(run) for run in runs]
