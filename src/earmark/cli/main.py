@@ -24,6 +24,8 @@ VERBS = {
     "compare": "Put runs in order, and say what differs between them.",
     "predict": "Score every clip of a collection for every label.",
     "export": "Make a model smaller, faster, or able to take waveforms.",
+    "combine": "Make one model of several runs.",
+    "calibrate": "Make scores probabilities, with a threshold a label.",
     "evaluate": "Judge a table of scores by known labels.",
     "import": "Make a bundle of a peer's checkpoint.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",

@@ -26,6 +26,7 @@ from earmark.bundle import Bundle, BundleSpec, write_bundle
 from earmark.errors import RunError
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
+from earmark.training.distillation import targets_of
 from earmark.training.export import average, renormalized, to_onnx
 from earmark.training.feed import feed_of
 from earmark.training.fit import HERE, Machines, Validation, fit
@@ -84,7 +85,9 @@ def refit(run: Run, *, progress: bool = True, machines: Machines = HERE) -> None
     spectrograms = _all_spectrograms(run, progress)
     picture = measured(run.recipe.picture, spectrograms)
     seed = run.recipe.fit.seed + run.n_folds
-    everything = feed_of(run.recipe, run.store, np.arange(len(run.store)), picture, spectrograms, progress=progress)
+    indices = np.arange(len(run.store))
+    targets = targets_of(folder, run.store.manifest, indices)
+    everything = feed_of(run.recipe, run.store, indices, picture, spectrograms, targets=targets, progress=progress)
     network, bar = _network(run, seed, progress), "refit" if progress else None
     network = fit(run.recipe, network, everything, None, folder, seed=seed, bar=bar, machines=machines)
     metrics = run.folder / "metrics.json"
@@ -103,7 +106,13 @@ def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: boo
     learned_from = np.flatnonzero(run.folds != fold)
     picture = measured(run.recipe.picture, [spectrograms[i] for i in learned_from])
     learned = feed_of(
-        run.recipe, run.store, learned_from, picture, [spectrograms[i] for i in learned_from], progress=progress
+        run.recipe,
+        run.store,
+        learned_from,
+        picture,
+        [spectrograms[i] for i in learned_from],
+        targets=targets_of(folder, run.store.manifest, learned_from),
+        progress=progress,
     )
     targets = torch.from_numpy(run.store.manifest.targets()[held_out])
     validation = Validation(Pictures([spectrograms[i] for i in held_out], picture), targets)

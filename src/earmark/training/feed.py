@@ -170,6 +170,7 @@ def feed_of(
     picture: PictureSpec,
     spectrograms: Sequence[np.ndarray] | None = None,
     *,
+    targets: np.ndarray | None = None,
     progress: bool = True,
 ) -> Feed:
     """Make the feed of some clips of a store: of their waveforms where the recipe changes them, or of spectrograms.
@@ -186,6 +187,8 @@ def feed_of(
         The recipe's front end, with the statistics of its bands where it is normalised by them.
     spectrograms
         (n_mels, n_frames) of each of these clips, if they are there already.
+    targets
+        (n, n_labels) float32 in [0, 1] of these clips; `None` for what the collection labels them with.
     progress
         Whether to show bars.
 
@@ -194,12 +197,12 @@ def feed_of(
     RecipeError
         As `check_source` does.
     """
-    targets = torch.from_numpy(store.manifest.targets()[indices])
+    learned = torch.from_numpy(store.manifest.targets()[indices] if targets is None else targets)
     if recipe.augment.changes_waveform:
-        return Feed(recipe, Waveforms(store, indices, picture, progress=progress), targets)
+        return Feed(recipe, Waveforms(store, indices, picture, progress=progress), learned)
     if spectrograms is None:
         spectrograms = spectrograms_of(store, indices, picture, progress=progress)
-    return Feed(recipe, Pictures(spectrograms, picture), targets)
+    return Feed(recipe, Pictures(spectrograms, picture), learned)
 
 
 def _background_store(recipe: Background, spec: PictureSpec) -> Store:
