@@ -222,7 +222,13 @@ def scored_windows(
 
 
 def windows(
-    spectrogram: np.ndarray, spec: PictureSpec, window_frames: int, hop_frames: int, windows_weight: float = 1.0
+    spectrogram: np.ndarray,
+    spec: PictureSpec,
+    window_frames: int,
+    hop_frames: int,
+    windows_weight: float = 1.0,
+    *,
+    measured_on: np.ndarray | None = None,
 ) -> np.ndarray:
     """Cut a clip's spectrogram into the pictures that a network sees.
 
@@ -236,13 +242,15 @@ def windows(
         Length of a window and step from one to the next.
     windows_weight
         Below 1, the window in the middle is cut as well; see `scored_windows`.
+    measured_on
+        The (n_mels, n_frames) spectrogram by which it is normalised, where that is another one.
 
     Returns
     -------
     np.ndarray
         (n_windows, n_channels, height, window_frames) float32.
     """
-    shift, factor = normalizer(spectrogram, spec)
+    shift, factor = normalizer(spectrogram if measured_on is None else measured_on, spec)
     n_frames = spectrogram.shape[1]
     if n_frames < window_frames:
         wrap = spec.short == "wrap"
