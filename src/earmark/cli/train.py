@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from earmark.audio.views import TtaSpec
 from earmark.cli.collection import CollectionOptions, collection_options
 from earmark.data.cache import curated_manifest, curated_store
-from earmark.data.store import is_store
+from earmark.data.store import Store, is_store
 from earmark.errors import MissingExtraError
 
 
@@ -66,13 +67,15 @@ def train(
 
     DATA is a collection in a layout that earmark knows, or a packed store ('earmark data pack'), from which a machine
     without decoders trains too. The run's folder then holds the recipe, the folds, out-of-fold predictions, metrics, a
-    bundle a fold, and model.onnx, which averages them.
+    bundle a fold, and model.onnx, which averages them; with 'tta.n' in the recipe, also out-of-fold predictions with
+    test-time augmentation.
 
     \b
     Examples:
       earmark train ESC-50/ -o run
       earmark train FSDKaggle2019/ --recipe seed-resnet34-colour-224 -o run
       earmark train FSDKaggle2019/ --recipe fast --set fit.epochs=20 --set augment.noise.probability=0.3 -o run
+      earmark train FSDKaggle2019/ --set tta.n=8 -o run
       earmark train store/ --corrections corrections.csv -o run
     """
     try:
@@ -99,5 +102,21 @@ def train(
         cross_validate(run, only_fold=only_fold, progress=first, machines=machines)
         if first:
             click.echo(summary(run))
+            if chosen.tta.n and all(run.is_done(fold) for fold in range(run.n_folds)):
+                _predict_with_tta(run_folder, store, chosen.tta)
     if refit or refit_only:
         refit_all(run, progress=first, machines=machines)
+
+
+def _predict_with_tta(run: Path, store: Store, tta: TtaSpec) -> None:
+    try:
+        from earmark.tagging.folds import TTA_PREDICTIONS, keep_with_tta, predict_out_of_fold
+    except ModuleNotFoundError as error:  # a machine that only trains needs no decoder, and tagging does
+        click.echo(
+            f"earmark: no predictions with test-time augmentation, {error.name} is not installed; make them elsewhere "
+            "with 'earmark predict RUN DATA --out-of-fold'",
+            err=True,
+        )
+        return
+    if not (run / TTA_PREDICTIONS).is_file():
+        keep_with_tta(run, predict_out_of_fold(run, store.manifest, store, tta), tta)

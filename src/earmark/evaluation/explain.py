@@ -19,7 +19,7 @@ from scipy.signal import ShortTimeFFT
 
 from earmark.audio.logmel import log_mel
 from earmark.audio.mel import band_edges_hz
-from earmark.audio.picture import PictureSpec, clip_waveform, scored_windows, windows
+from earmark.audio.picture import PictureSpec, clip_waveform, normalizer, scored_windows, windows_at
 from earmark.audio.waveform_windows import waveform_windows
 from earmark.bundle import INPUT_NAME, Bundle
 from earmark.errors import AudioError
@@ -199,8 +199,10 @@ class _PictureScorer(_Scorer):
     """For networks that take pictures: the patch is turned down in the spectrogram, normalised as the whole is."""
 
     def __init__(self, bundle: Bundle, front_end: PictureSpec, clip: np.ndarray, column: int) -> None:
+        spectrogram = log_mel(clip, front_end.log_mel)
+        self.normal = normalizer(spectrogram, front_end)
+        self.turned_down = turned_down(spectrogram, ATTENUATION_DB / front_end.log_mel.db_per_unit)
         super().__init__(bundle, front_end, clip, column)
-        self.turned_down = turned_down(self.spectrogram, ATTENUATION_DB / front_end.log_mel.db_per_unit)
 
     def cut(self, patch: Patch | None) -> np.ndarray:
         spectrogram, spec = self.spectrogram, self.bundle.spec
@@ -208,14 +210,8 @@ class _PictureScorer(_Scorer):
             place = np.s_[patch.first_band : patch.last_band, patch.first_frame : patch.last_frame]
             spectrogram = spectrogram.copy()
             spectrogram[place] = self.turned_down[place]
-        return windows(
-            spectrogram,
-            self.front_end,
-            spec.window_frames,
-            spec.hop_frames,
-            spec.windows_weight,
-            measured_on=self.spectrogram,
-        )
+        starts = self.starts.tolist()
+        return windows_at(spectrogram, self.front_end, spec.window_frames, starts, self.normal)
 
 
 class _WaveformScorer(_Scorer):

@@ -12,6 +12,7 @@ import numpy as np
 from earmark.audio.decode import check_samples, decode, resample
 from earmark.audio.logmel import log_mel
 from earmark.audio.picture import PictureSpec, clip_waveform, scored_windows, windows
+from earmark.audio.views import TtaSpec
 from earmark.audio.waveform_windows import waveform_windows
 from earmark.bundle import INPUT_NAME, Bundle
 from earmark.errors import AudioError, BundleError, did_you_mean
@@ -136,7 +137,9 @@ class Tagger:
         chosen = best[:top_k] if threshold is None else [i for i in best if scores[i] >= threshold]
         return [Tag(self.labels[i], float(scores[i]), 0.0, duration_s) for i in chosen]
 
-    def scores(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    def scores(
+        self, waveform: np.ndarray, sample_rate: int, *, tta: TtaSpec | None = None, key: str = ""
+    ) -> np.ndarray:
         """Score a clip for each label: the mean over its windows, weighed as `BundleSpec.windows_weight` says.
 
         Parameters
@@ -146,6 +149,10 @@ class Tagger:
             with full scale at ±1.
         sample_rate
             In Hz; resampled to the model's where it differs.
+        tta
+            Test-time augmentation; see `earmark.tagging.tta`.
+        key
+            The clip's name, which with `tta.seed` decides on the views that are drawn.
 
         Returns
         -------
@@ -159,10 +166,20 @@ class Tagger:
             number above 0.
         """
         clip = clip_waveform(self._at_own_rate(waveform, sample_rate), self.picture_spec)
+        if tta is not None and tta.n:
+            from earmark.tagging.tta import clip_scores
+
+            return clip_scores(self, clip, tta, key)
         weight = self.bundle.spec.windows_weight
         weights = self._starts_and_weights(clip, weight)[1]
         scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
         return scores.clip(0, 1)  # rounded weights may sum to a little more than 1
+
+    def spectrogram_scores(self, spectrogram: np.ndarray, tta: TtaSpec, key: str) -> np.ndarray:
+        """Score the clip that a spectrogram was made of; see `earmark.tagging.tta.spectrogram_scores`."""
+        from earmark.tagging.tta import spectrogram_scores
+
+        return spectrogram_scores(self, spectrogram, tta, key)
 
     def timeline(self, path: str | Path) -> Timeline:
         """Score each window of a file; see `Timeline`. Nothing is trimmed, so that times are the file's own."""
@@ -205,7 +222,10 @@ class Tagger:
         return scored_windows(n_frames, spec.window_frames, spec.hop_frames, windows_weight)
 
     def _window_scores(self, clip: np.ndarray, windows_weight: float) -> np.ndarray:
-        cut = self.cut(clip, windows_weight)
+        return self.score_windows(self.cut(clip, windows_weight))
+
+    def score_windows(self, cut: np.ndarray) -> np.ndarray:
+        """Score what `cut` gives, some windows at a time: (n_windows, n_labels) float32 in [0, 1]."""
         parts = [self.bundle.scores(cut[i : i + WINDOWS_PER_CALL]) for i in range(0, len(cut), WINDOWS_PER_CALL)]
         return np.concatenate(parts)
 
