@@ -80,9 +80,9 @@ def waveform_bundle(loud_bundle: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_a_map_lies_where_the_labels_part_of_a_mixture_is(
     kind: str, label: str, hz: tuple[float, float], seconds: tuple[float, float], request: pytest.FixtureRequest
 ) -> None:
-    bundle = Bundle(request.getfixturevalue(kind))
+    bundle = Bundle(request.getfixturevalue(kind), n_threads=1)
     front_end = front_end_of(bundle)
-    found = occlude(bundle, front_end, two_tones(), label, patch_s=0.06)
+    found = occlude(bundle, front_end, two_tones(), label, patch_s=0.08)
     assert found.importance.shape == found.spectrogram.shape == (24, 101)
     assert share_within(found.importance, front_end, hz, seconds) > 0.9
     assert found.importance.max() > 0
@@ -92,7 +92,7 @@ def test_what_is_lost_is_the_logit_of_what_was_turned_down(
     make_tiny_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     # one patch is the whole clip: all bands fall alike, so that their contrasts, the logits, fall to what they are then
-    bundle = Bundle(make_tiny_bundle(tmp_path / "tiny.onnx", hop_frames=100))
+    bundle = Bundle(make_tiny_bundle(tmp_path / "tiny.onnx", hop_frames=100), n_threads=1)
     front_end = front_end_of(bundle)
     found = occlude(bundle, front_end, two_tones(), "high", patch_s=10.0, patch_share=1.0)
     db = found.spectrogram.astype(np.float64)
@@ -109,15 +109,15 @@ def test_what_is_lost_is_the_logit_of_what_was_turned_down(
 
 
 def test_a_longer_clip_is_scored_window_by_window(loud_bundle: Path) -> None:
-    bundle = Bundle(loud_bundle)
+    bundle = Bundle(loud_bundle, n_threads=1)
     front_end = front_end_of(bundle)
     late = np.concatenate([two_tones()[: RATE // 10].repeat(20) * 0, two_tones()])  # 2 s of nothing before
-    found = occlude(bundle, front_end, late, "high", patch_s=0.06)
+    found = occlude(bundle, front_end, late, "high", patch_s=0.08)
     assert share_within(found.importance, front_end, (3500, 7000), (2.55, 2.85)) > 0.9
 
 
 def test_where_nothing_speaks_for_a_label_the_map_is_zero(loud_bundle: Path) -> None:
-    bundle = Bundle(loud_bundle)
+    bundle = Bundle(loud_bundle, n_threads=1)
     found = occlude(bundle, front_end_of(bundle), np.zeros(RATE, dtype=np.float32), "low")
     assert not found.importance.any()
 
@@ -132,13 +132,13 @@ def test_patches_cover_everything() -> None:
 
 
 def test_a_long_recording_is_to_be_cut(tiny_bundle: Path) -> None:
-    bundle = Bundle(tiny_bundle)
+    bundle = Bundle(tiny_bundle, n_threads=1)
     long = np.zeros(round((LONGEST_S + 1) * RATE), dtype=np.float32)
     with pytest.raises(AudioError, match=r"lasts 61.0 s; .* in 60 s at the most; name a part with --start and --end"):
         occlude(bundle, front_end_of(bundle), long, "low")
 
 
 def test_an_unknown_label_is_named(tiny_bundle: Path) -> None:
-    bundle = Bundle(tiny_bundle)
+    bundle = Bundle(tiny_bundle, n_threads=1)
     with pytest.raises(LabelError, match="label 'hihg' is not in the vocabulary; did you mean 'high'"):
         occlude(bundle, front_end_of(bundle), two_tones(), "hihg")

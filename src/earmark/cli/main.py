@@ -23,6 +23,7 @@ VERBS = {
     "train": "Learn a tagger from labelled recordings, cross-validated.",
     "predict": "Score every clip of a collection for every label.",
     "export": "Make a model smaller, faster, or able to take waveforms.",
+    "report": "A page about a run: figures, confusions, clips to listen to.",
     "evaluate": "Judge a table of scores by known labels.",
     "import": "Make a bundle of a peer's checkpoint.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",

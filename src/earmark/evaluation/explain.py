@@ -144,7 +144,7 @@ def patches(shape: tuple[int, ...], frame_rate: float, patch_s: float, patch_sha
 
 def _starts(n: int, size: int) -> list[int]:
     """Where pieces begin that lie half a size apart and cover n places; all places but those at the ends twice."""
-    return list(range(0, max(1, n - size), size // 2)) + ([n - size] if n > size else [])
+    return list(range(0, max(1, n - size), (size + 1) // 2)) + ([n - size] if n > size else [])
 
 
 def turned_down(levels: np.ndarray, attenuation: float) -> np.ndarray:
