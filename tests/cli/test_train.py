@@ -11,6 +11,8 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from earmark.cli.report import report
+from earmark.cli.show import show
 from earmark.cli.train import train
 from earmark.data.encoding import Encoding
 from earmark.data.layouts import read_collection
@@ -234,3 +236,39 @@ def test_a_run_may_begin_with_another_runs_weights(collection: Path, tmp_path: P
     weights = tmp_path / "first" / "fold-0" / "network.pt"
     result = run(collection, "-o", tmp_path / "next", "--folds", "2", "--fold", "0", "--set", f"model.init={weights}")
     assert "tensors from network.pt" in result.stderr
+
+
+def test_a_finished_run_has_a_page_with_players(collection: Path, tmp_path: Path) -> None:
+    run(collection, "-o", tmp_path / "run", "--folds", "2")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 12
+    noted = (tmp_path / "run" / "clips.csv").read_text(encoding="utf-8").splitlines()
+    assert noted[0] == "fname,labels,group,path"
+    assert noted[1].endswith(f",{collection / 'ton 0.wav'}")
+
+    # what the page was made of may be moved
+    said = CliRunner().invoke(report, [str(tmp_path / "run"), "-o", str(tmp_path / "again.html")])
+    assert said.exit_code == 0
+    assert (tmp_path / "again.html").read_text(encoding="utf-8").count("<audio") == 12
+    moved = tmp_path / "moved"
+    shutil.move(collection, moved)
+    said = CliRunner().invoke(report, [str(tmp_path / "run")])
+    assert said.exit_code == 0
+    assert "12 clips have no player, the first: " in said.stderr
+    said = CliRunner().invoke(report, [str(tmp_path / "run"), "--data", str(moved)])
+    assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8").count("<audio") == 12
+
+    # and its networks explain themselves
+    shown = ["--explain", str(tmp_path / "run"), "--label", "high", "-o", str(tmp_path / "why.png")]
+    said = CliRunner().invoke(show, [str(moved / "ton 1.wav"), *shown], catch_exceptions=False)
+    assert "by Grad-CAM" in said.stdout
+    assert (tmp_path / "why.png").is_file()
+    one = str(tmp_path / "run" / "fold-1" / "network.pt")
+    shown[1] = one
+    said = CliRunner().invoke(show, [str(moved / "ton 1.wav"), *shown], catch_exceptions=False)
+    assert "by Grad-CAM" in said.stdout
+
+
+def test_a_run_that_is_not_finished_has_no_page(collection: Path, tmp_path: Path) -> None:
+    run(collection, "-o", tmp_path / "run", "--folds", "2", "--fold", "0")
+    assert not (tmp_path / "run" / "report.html").exists()

@@ -26,6 +26,7 @@ VERBS = {
     "export": "Make a model smaller, faster, or able to take waveforms.",
     "combine": "Make one model of several runs.",
     "calibrate": "Make scores probabilities, with a threshold a label.",
+    "report": "A page about a run: figures, confusions, clips to listen to.",
     "evaluate": "Judge a table of scores by known labels.",
     "import": "Make a bundle of a peer's checkpoint.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",

@@ -67,8 +67,8 @@ def train(
 
     DATA is a collection in a layout that earmark knows, or a packed store ('earmark data pack'), from which a machine
     without decoders trains too. The run's folder then holds the recipe, the folds, out-of-fold predictions, metrics, a
-    bundle a fold, and model.onnx, which averages them; with 'tta.n' in the recipe, also out-of-fold predictions with
-    test-time augmentation.
+    bundle a fold, model.onnx, which averages them, and report.html, to look at; with 'tta.n' in the recipe, also
+    out-of-fold predictions with test-time augmentation.
 
     \b
     Examples:
@@ -79,6 +79,7 @@ def train(
       earmark train store/ --corrections corrections.csv -o run
     """
     try:
+        from earmark.cli.reporting import write_page
         from earmark.training.crossval import cross_validate, summary
         from earmark.training.crossval import refit as refit_all
         from earmark.training.fit import Machines
@@ -104,6 +105,8 @@ def train(
             click.echo(summary(run))
             if chosen.tta.n and all(run.is_done(fold) for fold in range(run.n_folds)):
                 _predict_with_tta(run_folder, store, chosen.tta)
+            if all(run.is_done(fold) for fold in range(run.n_folds)):
+                write_page(run_folder, run_folder / "report.html", store=store)
     if refit or refit_only:
         refit_all(run, progress=first, machines=machines)
 
