@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from earmark.evaluation.report.findings import confusions, margins, reliability, worst_confusions
+from earmark.evaluation.report.findings import confusions, margins, worst_confusions
 
 TARGETS = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 1], [0, 0, 1]])
 SCORES = np.array([[0.9, 0.5, 0.1], [0.3, 0.3, 0.2], [0.8, 0.9, 0.4], [0.6, 0.7, 0.2]])
@@ -25,26 +25,6 @@ def test_the_pairs_come_most_often_first() -> None:
 
 def test_nothing_is_confused_in_perfect_scores() -> None:
     assert not confusions(TARGETS, TARGETS.astype(float)).any()
-
-
-def test_reliability_by_hand() -> None:
-    found = reliability(np.array([[1, 0], [0, 0]]), np.array([[0.95, 0.15], [0.91, 0.11]]))
-    assert found is not None
-    assert found.n_scores.tolist() == [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]
-    assert found.mean_score[[1, 9]] == pytest.approx([0.13, 0.93])
-    assert found.share_true[[1, 9]] == pytest.approx([0.0, 0.5])
-    assert found.ece == pytest.approx(0.5 * 0.13 + 0.5 * 0.43)
-
-
-def test_scores_drawn_from_their_own_probabilities_are_calibrated(rng: np.random.Generator) -> None:
-    scores = rng.random((20_000, 5))
-    found = reliability(rng.random(scores.shape) < scores, scores)
-    assert found is not None
-    assert found.ece < 0.01
-
-
-def test_logits_have_no_reliability() -> None:
-    assert reliability(np.array([[1, 0]]), np.array([[3.0, -1.0]])) is None
 
 
 def test_margins_by_hand() -> None:

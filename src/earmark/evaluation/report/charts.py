@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from earmark.evaluation.report.findings import Reliability
+from earmark.evaluation.reliability import Reliability
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 34
@@ -32,10 +32,9 @@ def curve_charts(curves: Sequence[Sequence[dict[str, float]]]) -> list[tuple[str
 
 def reliability_chart(found: Reliability) -> Markup:
     """Share of true labels over the mean score, a point a bin as large as its scores are many, and the diagonal."""
-    there = found.n_scores > 0
     points = [
         (float(x), float(y), 2.5 + 5 * math.log10(n) / 5)
-        for x, y, n in zip(found.mean_score[there], found.share_true[there], found.n_scores[there], strict=True)
+        for x, y, n in zip(found.scores, found.shares, found.counts, strict=True)
     ]
     line = [(x, y) for x, y, _ in points]
     dots = Markup("").join(

@@ -1,12 +1,10 @@
-"""What a report tells of scores: what is confused with what, how far scores are probabilities, the best and worst."""
+"""What a report tells of scores: what is confused with what, and how clearly each clip was tagged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-
-N_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -49,40 +47,6 @@ def worst_confusions(counts: np.ndarray, targets: np.ndarray, names: tuple[str, 
     n_of_label = (targets > 0).sum(axis=0)
     pairs = sorted(((int(n), i, j) for (i, j), n in np.ndenumerate(counts) if n), key=lambda pair: -pair[0])
     return [Confusion(names[i], names[j], n, int(n_of_label[i])) for n, i, j in pairs[:most]]
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How far scores are probabilities.
-
-    Attributes
-    ----------
-    mean_score, share_true, n_scores
-        (n_bins,) of the scores in each tenth of [0, 1]: their mean, how many of them are of labels that the clip has,
-        and how many they are; NaN where there are none.
-    ece
-        Expected calibration error, sum of n |mean_score - share_true| over the bins, divided by all scores, in [0, 1]
-        (M. P. Naeini et al., *Obtaining Well Calibrated Probabilities Using Bayesian Binning*, AAAI 2015).
-    """
-
-    mean_score: np.ndarray
-    share_true: np.ndarray
-    n_scores: np.ndarray
-    ece: float
-
-
-def reliability(targets: np.ndarray, scores: np.ndarray) -> Reliability | None:
-    """Compare all scores of all labels with what came true; `None` where they are no numbers from 0 to 1."""
-    if not scores.size or scores.min() < 0 or scores.max() > 1:
-        return None
-    flat, true = scores.ravel().astype(np.float64), targets.ravel() > 0
-    bins = np.minimum((flat * N_BINS).astype(np.int64), N_BINS - 1)
-    n_scores = np.bincount(bins, minlength=N_BINS)
-    total, hits = (np.bincount(bins, weights=w, minlength=N_BINS) for w in (flat, true))
-    with np.errstate(invalid="ignore"):
-        mean_score, share_true = total / n_scores, hits / n_scores
-    ece = float(np.abs(total - hits).sum() / len(flat))
-    return Reliability(mean_score, share_true, n_scores, ece)
 
 
 def margins(targets: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -17,13 +17,15 @@ from earmark.atomic import write_text_atomically
 from earmark.audio.picture import PictureSpec
 from earmark.errors import EarmarkError
 from earmark.evaluation.bootstrap import Interval, interval, lwlrap_intervals
+from earmark.evaluation.reliability import reliability
 from earmark.evaluation.report.charts import curve_charts, reliability_chart
-from earmark.evaluation.report.findings import confusions, margins, reliability, worst_confusions
+from earmark.evaluation.report.findings import confusions, margins, worst_confusions
 from earmark.evaluation.report.media import MOST_BYTES, WaveformOf, sound_uri, spectrogram_uri
 from earmark.evaluation.report.results import Results, read_results
 from earmark.metrics import lwlrap
 
 N_BEST_AND_WORST = 6
+N_BINS = 10
 N_CONFUSED_PAIRS = 12
 MOST_LABELS_OF_MATRIX = 40
 """A matrix of more labels is too fine to read, and the pairs alone are listed."""
@@ -105,7 +107,8 @@ def _findings(results: Results) -> dict[str, Any]:
     n_sources = len(set(results.groups) - {""}) + results.groups.count("")
     enough = n_sources > 1 and bool(targets.any())
     counts = confusions(targets, scores)
-    reliable = reliability(targets, scores)
+    probable = scores.size > 0 and scores.min() >= 0 and scores.max() <= 1  # logits are no probabilities
+    reliable = reliability(targets, scores, N_BINS) if probable else None
     return {
         "lwlrap": interval(lwlrap, targets, scores, groups=groups) if enough else None,
         "labels": _labels(results, groups if enough else None, enough),
