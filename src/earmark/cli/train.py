@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from earmark.cli.collection import CollectionOptions, collection_options
-from earmark.data.cache import curated_manifest, curated_store
+from earmark.data.cache import training_manifest, training_store
 from earmark.data.store import is_store
 from earmark.errors import MissingExtraError
 
@@ -65,8 +65,9 @@ def train(
     """Learn a tagger from the curated clips of DATA, cross-validated.
 
     DATA is a collection in a layout that earmark knows, or a packed store ('earmark data pack'), from which a machine
-    without decoders trains too. The run's folder then holds the recipe, the folds, out-of-fold predictions, metrics, a
-    bundle a fold, and model.onnx, which averages them.
+    without decoders trains too. Noisy clips are learned from where the recipe has a strategy for them. The run's folder
+    then holds the recipe, the folds, out-of-fold predictions, metrics, a bundle a fold, and model.onnx, which averages
+    them.
 
     \b
     Examples:
@@ -74,6 +75,7 @@ def train(
       earmark train FSDKaggle2019/ --recipe seed-resnet34-colour-224 -o run
       earmark train FSDKaggle2019/ --recipe fast --set fit.epochs=20 --set augment.noise.probability=0.3 -o run
       earmark train store/ --corrections corrections.csv -o run
+      earmark train FSDKaggle2019/ --set noisy.strategy=relabel -o run
     """
     try:
         from earmark.training.crossval import cross_validate, summary
@@ -89,11 +91,13 @@ def train(
     if is_store(data):
         how.refuse_reading(data)
     machines, first = Machines(devices, nodes), is_first_process()
+    noisy = chosen.noisy.strategy != "ignore"
     if dry_run:
-        manifest = curated_manifest(data, read=how.read, select=how.select)
+        manifest = training_manifest(data, noisy=noisy, read=how.read, select=how.select)
         click.echo(plan(chosen, manifest, folds, machines))
         return
-    store = curated_store(data, chosen.picture.log_mel.sample_rate, read=how.read, select=how.select)
+    rate = chosen.picture.log_mel.sample_rate
+    store = training_store(data, rate, noisy=noisy, read=how.read, select=how.select)
     run = open_run(run_folder, chosen, store, folds, resume=resume)
     if not refit_only:
         cross_validate(run, only_fold=only_fold, progress=first, machines=machines)
