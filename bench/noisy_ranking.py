@@ -2,9 +2,10 @@
 
     python bench/noisy_ranking.py ../shared/data/everyday26 runs/noisy/relabel-seed*
 
-The runs are of the strategy `agree` or `relabel`, which ask such networks: in each fold, one for either half of the noisy
-clips. The last round of each run counts, as the mean over folds and runs. Only sound is used: neither names, sources nor
-licences. Writes `bench/results/<collection>/noisy_ranking.csv` (`fname,label,p_correct`, the surest first), or `-o FILE`.
+The runs are of the strategy `agree` or `relabel`, which ask such networks: in each fold, one for either half of the
+noisy clips. The last round of each run counts, as the mean over folds and runs. Only sound is used: neither names,
+sources nor licences. Writes `bench/results/<collection>/noisy_ranking.csv` (`fname,label,p_correct`, the surest first),
+or `-o FILE`.
 """
 
 from __future__ import annotations

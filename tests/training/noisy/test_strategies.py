@@ -224,7 +224,7 @@ def test_the_teacher_is_the_network_that_learned_without_noisy_clips(begin: Begi
     assert set(table.fnames) <= set(taught.store.manifest.subset("noisy").names)
 
 
-class Killed(RuntimeError):
+class KilledError(RuntimeError):
     pass
 
 
@@ -237,23 +237,22 @@ def test_killed_wherever_it_is_it_ends_in_the_same_weights_to_the_bit(
     monkeypatch.setattr(fitting, "SAVE_EVERY_S", 0.0)
     settings = QUICK.get(strategy, ())
     whole = begin(strategy, *settings, folder="whole")
-    batch, called = Feed.batch, [0]
+    batch, called, fatal = Feed.batch, [0], [0]
 
     def counted(*arguments: Any, **options: Any) -> Any:
         called[0] += 1
-        if called[0] == dying:
-            raise Killed
+        if called[0] == fatal[0]:
+            raise KilledError
         return batch(*arguments, **options)
 
-    dying = 0
     monkeypatch.setattr(Feed, "batch", counted)
     cross_validate(whole, only_fold=0, progress=False)
     n_steps = called[0]
-    for dying in calls:
-        called[0] = 0
-        with pytest.raises(Killed):
+    for call in calls:
+        called[0], fatal[0] = 0, call
+        with pytest.raises(KilledError):
             cross_validate(begin(strategy, *settings, folder="killed"), only_fold=0, progress=False)
-    dying, called[0] = 0, 0
+    called[0], fatal[0] = 0, 0
     cross_validate(begin(strategy, *settings, folder="killed"), only_fold=0, progress=False)
     assert 0 < called[0] < n_steps
     networks = [load_network(whole.folder.parent / name / "fold-0") for name in ("whole", "killed")]
