@@ -173,6 +173,23 @@ class TestCurated:
         assert len(store.waveform(3)) == 400
 
     @pytest.mark.parametrize("from_store", [False, True])
+    def test_noisy_clips_stand_behind_the_curated_ones(
+        self, from_store: bool, fsdkaggle2019_folder: Path, tmp_path: Path
+    ) -> None:
+        data = fsdkaggle2019_folder
+        if from_store:
+            packed(read_collection(data), tmp_path / "store")
+            data = tmp_path / "store"
+        store = training_store(data, RATE, noisy=True, progress=False)
+        subsets = [clip.subset for clip in store.manifest.clips]
+        assert subsets == ["curated"] * 4 + ["noisy"] * (len(subsets) - 4)
+        assert len(subsets) > 4
+
+    def test_noisy_clips_that_are_not_there_are_missed(self, esc50_folder: Path) -> None:
+        text = error_of(lambda: training_store(esc50_folder, RATE, noisy=True), CollectionError)
+        assert "has no noisy clips, which the recipe wants to learn from; set noisy.strategy=ignore" in text
+
+    @pytest.mark.parametrize("from_store", [False, True])
     def test_nothing_to_learn_from(self, from_store: bool, tmp_path: Path, write_tone: Callable[..., Path]) -> None:
         write_tone("in/a.wav")
         (tmp_path / "in" / "clips.csv").write_text("path,labels,subset\na.wav,Bark,test\n")
