@@ -128,8 +128,9 @@ def learn_all(plan: Plan, variants: list[Variant], n_jobs: int, until: float) ->
             done = next(as_completed(running))
             variant, fold = running.pop(done)
             n_done += 1
-            said = f"{variant.name} fold {fold}: {done.result():.0f} s"
-            print(f"{n_done} of {len(jobs)}: {said}", flush=True)
+            error = done.exception()
+            said = f"failed: {error}" if error else f"{done.result():.0f} s"
+            print(f"{n_done} of {len(jobs)}: {variant.name} fold {fold}: {said}", flush=True)
 
 
 def figures_of(run: Run) -> dict[str, Any]:
