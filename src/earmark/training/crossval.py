@@ -201,9 +201,14 @@ def bundle_spec(run: Run, picture: PictureSpec, figures: dict[str, Any]) -> Bund
         windows_weight=run.recipe.windows_weight,
         metrics={name: value for name, value in figures.items() if isinstance(value, float)},
         recipe=to_tables(run.recipe),
-        data=f"{len(manifest)} clips of {manifest.root.name} ({manifest.layout} layout)",
+        data=f"{_counted(run)} of {manifest.root.name} ({manifest.layout} layout)",
         earmark_version=__version__,
     )
+
+
+def _counted(run: Run) -> str:
+    n_clips, n_noisy = len(run.store), int(run.noisy.sum())
+    return f"{n_clips - n_noisy} curated and {n_noisy} noisy clips" if n_noisy else f"{n_clips} clips"
 
 
 def provenance() -> dict[str, str | int]:
