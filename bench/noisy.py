@@ -195,7 +195,8 @@ def table(results: dict[str, Any]) -> str:
     ]
     changed = ", ".join(results["changed"]) or "nothing"
     head = f"`{results['command']}`, {results['date']}; recipe `{results['recipe']}`, changed: {changed}."
-    return f"# Strategies for noisy clips\n\n{head}\n\n{tabulate(rows, columns, tablefmt='github', disable_numparse=True)}\n"
+    body = tabulate(rows, columns, tablefmt="github", disable_numparse=True)
+    return f"# Strategies for noisy clips\n\n{head}\n\n{body}\n"
 
 
 def write(plan: Plan, variants: list[Variant], command: str) -> None:
