@@ -6,6 +6,7 @@ memory; each cropped and relit by PIL, in the workers of a DataLoader, and mixed
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from earmark.training.recipe import Recipe
 
-N_WORKERS = 2
+N_WORKERS = os.cpu_count() or 1
 
 
 def picture_of(path: Path, recipe: Recipe) -> np.ndarray:

@@ -11,8 +11,9 @@ Two parts, each in rounds in which every contender has its turn:
   DataLoader, and a DataLoader that makes every picture from its file by librosa.
 
 The step is the same for all: network, input, loss, optimiser, precision and memory layout. The contest entry trained in
-float32 and in torch's usual layout, and the same contender is measured so as well. Writes `bench/results/training.json`
-and `training.md`.
+float32 and in torch's usual layout, and the same contender is measured so as well. Where there is a GPU, one
+network is compiled too. Writes `bench/results/training.json` and `training.md`, or `training-gpu.json` and
+`training-gpu.md`; `--part` measures one of the two alone.
 """
 
 from __future__ import annotations
@@ -54,12 +55,18 @@ from earmark.training.recipe import Recipe, load_recipe
 
 RESULTS = Path(__file__).parent / "results"
 PREPARED = ("seed-resnet18-grey-128", "seed-resnet18-grey-224")
-TRAINED = {"seed-resnet18-grey-128": (32, 8), "seed-resnet34-grey-224": (16, 3), "mobile": (32, 12)}
+TRAINED = {"seed-resnet18-grey-128": (32, 8), "seed-resnet34-grey-224": (16, 3), "mobile": (32, 20)}
 """Recipes with the batch size and the steps of an epoch that are measured with: two cores have neither room nor time
 for the contest entry's 160."""
 
-SETTINGS = ("fit.stages=[]", "fit.epochs=2")
-MATRIX = 4096
+ON_GPU = (160, 8)
+"""The same on a GPU."""
+
+COMPILED = "seed-resnet18-grey-128"
+"""The recipe that is compiled too, where there is a GPU."""
+
+SETTINGS = ("fit.stages=[]", "fit.epochs=2", "fit.compile=off")
+MATRIX = 8192 if torch.cuda.is_available() else 4096
 """Rows and columns of the bf16 matrices whose product says what the chip can do."""
 
 PACKAGES = ("earmark", "torch", "pytorch-lightning", "numpy", "librosa", "joblib", "pillow", "soundfile")
@@ -149,13 +156,20 @@ class Step:
         return n_clips / (time.perf_counter() - began)
 
 
-def loop_rate(recipe: Recipe, feed: Feed, n_labels: int) -> float:
-    """Clips a second of earmark's training, averaging, curve and all; the second epoch's."""
+def loop_rates(recipe: Recipe, feed: Feed, n_labels: int) -> list[float]:
+    """Clips a second of earmark's training, averaging, curve and all, in each epoch."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         fit(recipe, build_network(recipe.model, n_labels), feed, None, Path(folder), seed=0)
         with (Path(folder) / "metrics.csv").open() as file:
-            return float(list(csv.DictReader(file))[-1]["clips_per_s"])
+            return [float(row["clips_per_s"]) for row in csv.DictReader(file)]
+
+
+def compiled(name: str, batch_size: int, feed: Feed, n_labels: int) -> dict[str, float]:
+    """Clips a second once the network is compiled, and the seconds that compiling takes."""
+    recipe = load_recipe(name, [*SETTINGS, f"fit.batch_size={batch_size}", "fit.compile=on"])
+    first, *_, last = loop_rates(recipe, feed, n_labels)
+    return {"clips_per_s": last, "compiling_s": len(feed) / first - len(feed) / last}
 
 
 def feeding_share(recipe: Recipe, feed: Feed, clips_per_s: float) -> float:
@@ -175,18 +189,19 @@ def feeding_share(recipe: Recipe, feed: Feed, clips_per_s: float) -> float:
 
 def training(store: Store, files: list[Path], name: str, rounds: int) -> dict[str, Any]:
     """Clips a second by each way, for one recipe."""
-    batch_size, n_steps = TRAINED[name]
+    on_gpu = torch.cuda.is_available()
+    batch_size, n_steps = ON_GPU if on_gpu else TRAINED[name]
     recipe = load_recipe(name, [*SETTINGS, f"fit.batch_size={batch_size}"])
     n_clips, n_labels = batch_size * n_steps, len(store.manifest.vocabulary)
     chosen = np.arange(n_clips) % len(store)
     feed = feed_of(recipe, store, chosen, recipe.picture, progress=False)
-    whole = [picture_of(files[i], recipe) for i in chosen]
-    in_memory = Pictures(lambda i: whole[i], feed.targets, recipe)
+    whole = prepare([files[i] for i in np.unique(chosen)], recipe)
+    in_memory = Pictures(lambda i: whole[chosen[i]], feed.targets, recipe)
     from_files = Pictures(lambda i: picture_of(files[chosen[i]], recipe), feed.targets, recipe)
     ready = feed.batch(torch.arange(batch_size), torch.Generator().manual_seed(0))
     ways: dict[str, Callable[[], float]] = {
         "bare step": lambda: Step(recipe, n_labels).rate([ready] * (n_steps + 1)),
-        "earmark": lambda: loop_rate(recipe, feed, n_labels),
+        "earmark": lambda: loop_rates(recipe, feed, n_labels)[-1],
         "contest entry's pictures, our step": lambda: Step(recipe, n_labels).rate(batches(in_memory, batch_size)),
         "contest entry": lambda: Step(recipe, n_labels, as_entry=True).rate(batches(in_memory, batch_size)),
         "DataLoader, librosa on the fly": lambda: Step(recipe, n_labels).rate(batches(from_files, batch_size)),
@@ -203,6 +218,7 @@ def training(store: Store, files: list[Path], name: str, rounds: int) -> dict[st
         "picture": list(ready[0].shape[1:]),
         "precision": precision_of(recipe),
         "clips_per_s": rates,
+        **({"compiled": compiled(name, batch_size, feed, n_labels)} if on_gpu and name == COMPILED else {}),
         "feeding_share": feeding_share(recipe, feed, statistics.median(rates["earmark"])),
         "flops_per_clip": flops,
         "share_of_matrix_rate": statistics.median(rates["earmark"]) * flops / matrix_rate(),
@@ -267,6 +283,9 @@ def table(content: dict[str, Any]) -> str:
         ]
         for row in content["training"]
     ]
+    for row, note in zip(content["training"], notes, strict=True):
+        if "compiled" in row:
+            note += ["{clips_per_s:,.0f} after {compiling_s:.0f} s".format(**row["compiled"])]
     about = content["provenance"]
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     return "\n".join(
@@ -274,22 +293,38 @@ def table(content: dict[str, Any]) -> str:
             f"`{content['command']}`, {about['date']}, {about['machine']}, {content['device']}, {versions}. Median",
             f"(lowest to highest) of {content['rounds']} rounds.",
             "",
-            f"Files to what training reads: {content['n_clips']:,} clips, {content['hours']:.1f} hours.",
-            "",
-            tabulate(prepared, ["front end of", "way", "s", "times as fast as librosa, joblib"], tablefmt="github"),
-            "",
-            "Training:",
-            "",
-            tabulate(trained, ["recipe", "way", "clips/s", "of the bare step", "of the entry"], tablefmt="github"),
-            "",
-            tabulate(
-                notes,
-                ["recipe", "batch", "precision", "share of a step spent on its batch", "of the bf16 matrix rate"],
-                tablefmt="github",
-            ),
-            "",
+            *preparation_lines(content, prepared),
+            *training_lines(trained, notes),
         ]
     )
+
+
+def preparation_lines(content: dict[str, Any], rows: list[list[str]]) -> list[str]:
+    """The first part's table, where it was measured."""
+    if not rows:
+        return []
+    return [
+        f"Files to what training reads: {content['n_clips']:,} clips, {content['hours']:.1f} hours.",
+        "",
+        tabulate(rows, ["front end of", "way", "s", "times as fast as librosa, joblib"], tablefmt="github"),
+        "",
+    ]
+
+
+def training_lines(rows: list[list[str]], notes: list[list[str]]) -> list[str]:
+    """The second part's tables, where it was measured."""
+    if not rows:
+        return []
+    columns = ["recipe", "batch", "precision", "share of a step spent on its batch", "of the bf16 matrix rate"]
+    with_compiled = len(notes[0]) > len(columns)
+    return [
+        "Training:",
+        "",
+        tabulate(rows, ["recipe", "way", "clips/s", "of the bare step", "of the entry"], tablefmt="github"),
+        "",
+        tabulate(notes, [*columns, *(["compiled, clips/s"] if with_compiled else [])], tablefmt="github"),
+        "",
+    ]
 
 
 def main() -> None:
@@ -297,31 +332,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collection", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--part", choices=("preparation", "training", "both"), default="both")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results are kept")
     arguments = parser.parse_args()
     manifest = read_collection(arguments.collection)
     manifest = manifest.only(clip for clip in manifest.clips if clip.subset != "test")
-    prepared = preparation(manifest, arguments.rounds)
-    trained = []
-    for name in TRAINED:
-        recipe, folder = load_recipe(name), Path(tempfile.mkdtemp())
-        curated = manifest.subset("curated")
-        pack(curated, folder / "store", Encoding.waveform(recipe.picture.log_mel.sample_rate), progress=False)
-        store = open_store(folder / "store")
-        trained.append(training(store, [clip.path for clip in curated.clips], name, arguments.rounds))
-        shutil.rmtree(folder)
+    only = "" if arguments.part == "both" else f" --part {arguments.part}"
     content = {
-        "command": f"python bench/training.py {arguments.collection.name}",
+        "command": f"python bench/training.py {arguments.collection.name} --rounds {arguments.rounds}{only}",
         "provenance": provenance(*PACKAGES),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
         "rounds": arguments.rounds,
         "n_clips": len(manifest),
         "hours": sum(soundfile.info(clip.path).duration for clip in manifest.clips) / 3600,
-        "preparation": prepared,
-        "training": trained,
+        "preparation": preparation(manifest, arguments.rounds) if arguments.part != "training" else [],
+        "training": all_training(manifest, arguments.rounds) if arguments.part != "preparation" else [],
     }
-    (RESULTS / "training.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "training.md").write_text(table(content), encoding="utf-8")
+    name = "training-gpu" if torch.cuda.is_available() else "training"
+    arguments.results.mkdir(exist_ok=True)
+    (arguments.results / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (arguments.results / f"{name}.md").write_text(table(content), encoding="utf-8")
     print(table(content))
+
+
+def all_training(manifest: Manifest, rounds: int) -> list[dict[str, Any]]:
+    """The second part, for every recipe."""
+    rows, curated = [], manifest.subset("curated")
+    for name in TRAINED:
+        recipe, folder = load_recipe(name), Path(tempfile.mkdtemp())
+        pack(curated, folder / "store", Encoding.waveform(recipe.picture.log_mel.sample_rate), progress=False)
+        store = open_store(folder / "store")
+        rows.append(training(store, [clip.path for clip in curated.clips], name, rounds))
+        shutil.rmtree(folder)
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch import nn
 
-from earmark.training.averaging import Average, moving_average
+from earmark.training.averaging import Average
 from earmark.training.recipe import FitRecipe
 
 
@@ -42,13 +41,12 @@ def test_none_keeps_the_last_weights() -> None:
 
 
 def test_moving_average_follows_its_definition() -> None:
-    update, average = moving_average(0.5), [torch.zeros(1)]
-    expected = 0.0
-    for t, value in enumerate([1.0, 3.0, -2.0, 8.0, 8.0, 1.0, 0.0, 4.0, 4.0, 4.0], start=1):
-        update(average, [torch.tensor([value])], torch.tensor(t))
+    values = [1.0, 3.0, -2.0, 8.0, 8.0, 1.0, 0.0, 4.0, 4.0, 4.0]
+    expected = values[0]
+    for t, value in enumerate(values[1:], start=1):
         decay = min(0.5, (1 + t) / (10 + t))
         expected = decay * expected + (1 - decay) * value
-    assert average[0].item() == pytest.approx(expected)
+    assert weight_of(taken_in(FitRecipe(ema_decay=0.5), values)) == pytest.approx(expected)
 
 
 def test_statistics_of_normalisation_are_averaged_too() -> None:

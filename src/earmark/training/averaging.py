@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from earmark.training.recipe import FitRecipe
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Average:
     """A network whose weights are the average that a recipe wants.
 
-    Buffers, such as the statistics of batch normalisation, are averaged with the weights.
+    Buffers, such as the statistics of batch normalisation, are averaged with the weights; counters are copied. What
+    torch offers for this lists a network's tensors anew at every update, which is a tenth of a small network's step.
 
     Parameters
     ----------
@@ -32,48 +31,65 @@ class Average:
     def __init__(self, network: nn.Module, fit: FitRecipe, n_steps: int) -> None:
         self.current = network
         self.first_step = round(n_steps * (1 - fit.swa_share)) if fit.averaging == "swa" else 0
-        self.averaged: AveragedModel | None = None
-        if fit.averaging == "ema":
-            self.averaged = AveragedModel(network, multi_avg_fn=moving_average(fit.ema_decay), use_buffers=True)
-        elif fit.averaging == "swa":
-            self.averaged = AveragedModel(network, use_buffers=True)
+        self.share = moving_average(fit.ema_decay) if fit.averaging == "ema" else mean
+        self.n_averaged = 0
+        self.averaged: nn.Module | None = None
+        if fit.averaging != "none":
+            self.averaged = copy.deepcopy(network).requires_grad_(False)
+            self.pairs = _pairs(self.averaged, network)
 
     @property
     def network(self) -> nn.Module:
         """The averaged network; the one that learns, as long as there is no average yet."""
-        if self.averaged is None or self.averaged.n_averaged == 0:
-            return self.current
-        return self.averaged.module
+        return self.current if self.averaged is None or not self.n_averaged else self.averaged
 
+    @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after a step, counted from 0."""
-        if self.averaged is not None and step >= self.first_step:
-            self.averaged.update_parameters(self.current)
+        if self.averaged is None or step < self.first_step:
+            return
+        (averaged, current), (counters, counted) = self.pairs
+        torch._foreach_lerp_(averaged, current, self.share(self.n_averaged))
+        if counters:
+            torch._foreach_copy_(counters, counted)
+        self.n_averaged += 1
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` takes; empty where nothing is averaged."""
-        return {} if self.averaged is None else self.averaged.state_dict()
+        if self.averaged is None:
+            return {}
+        return {"n_averaged": self.n_averaged, "network": self.averaged.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved average."""
         if self.averaged is not None:
-            self.averaged.load_state_dict(state)
+            self.n_averaged = state["n_averaged"]
+            self.averaged.load_state_dict(state["network"])
 
 
-def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """An exponential moving average that forgets the random weights it began with.
+def mean(n_averaged: int) -> float:
+    """Share of the newest weights in the mean of all, after so many others."""
+    return 1 / (1 + n_averaged)
 
-    Its decay after t updates is ``min(decay, (1 + t) / (10 + t))``, so a short training is averaged over its own last
-    part, not over its start.
+
+def moving_average(decay: float) -> Callable[[int], float]:
+    """Share of the newest weights in an exponential moving average that forgets the random weights it began with.
+
+    Its decay after t updates is ``min(decay, (1 + t) / (10 + t))``, and 0 for the first, so a short training is
+    averaged over its own last part, not over its start.
     """
+    return lambda t: 1 - min(decay, (1 + t) / (10 + t)) if t else 1.0
 
-    @torch.no_grad()
-    def update(averaged: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
-        t = float(n_averaged)
-        share = 1 - min(decay, (1 + t) / (10 + t))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, share)
-        else:  # counters of batch normalisation
-            torch._foreach_copy_(averaged, current)
 
-    return update
+def _pairs(averaged: nn.Module, current: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """What changes in two networks of one shape, the average's first: numbers, then counters."""
+    both = [
+        (a, c.detach())
+        for of_average, of_current in (
+            (averaged.parameters(), current.parameters()),
+            (averaged.buffers(), current.buffers()),
+        )
+        for a, c in zip(of_average, of_current, strict=True)
+    ]
+    split = [[pair for pair in both if pair[0].is_floating_point() == numbers] for numbers in (True, False)]
+    return [([a for a, _ in pairs], [c for _, c in pairs]) for pairs in split]

@@ -133,7 +133,9 @@ def _judge(
     """Score the clips that a fold holds out, and write its files."""
     folder, manifest = run.fold_folder(fold), run.store.manifest
     names = tuple(manifest.names[i] for i in np.flatnonzero(run.folds == fold))
-    scores = score_clips(network, validation.pictures, run.recipe, torch.device("cpu"))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    scores = score_clips(network.to(device), validation.pictures, run.recipe, device)
+    network.cpu()
     Predictions(names, manifest.vocabulary, scores).write(folder / "predictions.csv")
     figures = evaluate(validation.targets.numpy(), scores, manifest.vocabulary)
     _keep(run, network, picture, figures, folder)

@@ -201,7 +201,6 @@ def _run(
             strategy=DDPStrategy(find_unused_parameters=freezes) if machines.several else "auto",
             sync_batchnorm=machines.several and torch.cuda.is_available(),
             precision=precision_of(recipe),
-            gradient_clip_val=recipe.fit.clip_norm or None,
             use_distributed_sampler=False,
             logger=False,
             enable_checkpointing=False,

@@ -141,9 +141,11 @@ class Learner(lightning.LightningModule):
                 parameter.requires_grad_(not freeze)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
-        """Keep frozen weights as they are."""
+        """Keep frozen weights as they are, and gradients as short as the recipe wants."""
         for parameter in self.frozen:
             parameter.grad = None
+        if self.recipe.fit.clip_norm:  # the trainer's own clipping refuses optimisers that are one kernel
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.fit.clip_norm)
 
     def _why_not_finite(self, pictures: Tensor, targets: Tensor, step: int) -> str:
         fit = self.recipe.fit

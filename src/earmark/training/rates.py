@@ -134,7 +134,7 @@ def optimizer_of(fit: FitRecipe, layer_groups: Sequence[Iterable[nn.Module]]) ->
     groups = [group for group in groups if group["params"]]
     if fit.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=fit.lr, momentum=fit.momentum, nesterov=fit.momentum > 0)
-    return torch.optim.AdamW(groups, lr=fit.lr, betas=(fit.momentum, 0.999))
+    return torch.optim.AdamW(groups, lr=fit.lr, betas=(fit.momentum, 0.999), fused=True)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, place: Place, fit: FitRecipe) -> None:

@@ -31,10 +31,12 @@ def score_clips(network: nn.Module, pictures: Pictures, recipe: Recipe, device: 
     network.eval()
     clips, starts, weights = pictures.all_windows(recipe.window_frames, recipe.hop_frames, recipe.windows_weight)
     pictures.to(device)
-    parts = [
-        network(pictures.cut(c, s, recipe.window_frames)).float().sigmoid()
-        for c, s in zip(torch.split(clips, WINDOWS_PER_BATCH), torch.split(starts, WINDOWS_PER_BATCH), strict=True)
-    ]
+    # convolutions on a GPU would otherwise drop half of float32's digits
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        parts = [
+            network(pictures.cut(c, s, recipe.window_frames)).float().sigmoid()
+            for c, s in zip(torch.split(clips, WINDOWS_PER_BATCH), torch.split(starts, WINDOWS_PER_BATCH), strict=True)
+        ]
     network.train(was_training)
     scores = torch.cat(parts).cpu() * weights[:, None]
     return torch.zeros(len(pictures), scores.shape[1]).index_add_(0, clips, scores).numpy()

@@ -32,7 +32,7 @@ class State:
 
     step: int
     network: dict[str, Tensor]
-    average: dict[str, Tensor]
+    average: dict[str, Any]
     optimizer: dict[str, Any]
     loss_sum: Tensor
 
