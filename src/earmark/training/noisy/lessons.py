@@ -164,9 +164,8 @@ class Learning:
         if is_first_process():
             save_network(network, recipe, self.run.store.manifest.vocabulary.names, folder)
             (folder / STATE).unlink(missing_ok=True)
-        read = build_network(recipe.model, network.n_labels)  # laid out in memory as what is read, to score to the bit
-        read.load_state_dict(network.state_dict())
-        return read.eval()
+        # laid out in memory as what is read, to score to the bit
+        return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def scores(self, network: nn.Module, clips: np.ndarray) -> np.ndarray:
         """(n, n_labels) float32 in [0, 1], of some clips of the store by a network."""
