@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from earmark.cli.report import report
+from earmark.cli.show import show
 from earmark.cli.train import train
 from earmark.data.encoding import Encoding
 from earmark.data.layouts import read_collection
 from earmark.data.pack import pack
 from earmark.errors import BundleError, CollectionError, LabelError, RecipeError
+from earmark.predictions import Predictions
 
 RATE = 8000
 SETTINGS = (
@@ -55,6 +59,16 @@ def test_train_prints_the_folds_and_leaves_a_run(collection: Path, tmp_path: Pat
     assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["fold", "fold", "out"]
     assert (tmp_path / "run" / "model.onnx").is_file()
     assert "epoch" in result.stderr
+
+
+def test_with_tta_in_the_recipe_predictions_are_made_twice(collection: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run(collection, "-o", folder, "--folds", "2", "--set", "tta.n=3", "--set", "tta.weight=1").exit_code == 0
+    plain, augmented = (Predictions.read(folder / f"predictions{name}.csv") for name in ("", "-tta"))
+    assert augmented.fnames == plain.fnames
+    assert augmented.labels == plain.labels
+    assert 0 < np.abs(augmented.scores - plain.scores).max() < 0.5
+    assert tomllib.loads((folder / "predictions-tta.toml").read_text())["n"] == 3
 
 
 def test_one_fold_alone(collection: Path, tmp_path: Path) -> None:
@@ -254,3 +268,39 @@ def test_noisy_clips_are_learned_from_by_a_strategy_and_judged_by_none(collectio
 def test_a_strategy_without_noisy_clips_is_refused(collection: Path, tmp_path: Path) -> None:
     with pytest.raises(CollectionError, match="has no noisy clips, which the recipe wants to learn from"):
         run(collection, "-o", tmp_path / "run", "--set", "noisy.strategy=all")
+
+
+def test_a_finished_run_has_a_page_with_players(collection: Path, tmp_path: Path) -> None:
+    run(collection, "-o", tmp_path / "run", "--folds", "2")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 12
+    noted = (tmp_path / "run" / "clips.csv").read_text(encoding="utf-8").splitlines()
+    assert noted[0] == "fname,labels,group,path"
+    assert noted[1].endswith(f",{collection / 'ton 0.wav'}")
+
+    # what the page was made of may be moved
+    said = CliRunner().invoke(report, [str(tmp_path / "run"), "-o", str(tmp_path / "again.html")])
+    assert said.exit_code == 0
+    assert (tmp_path / "again.html").read_text(encoding="utf-8").count("<audio") == 12
+    moved = tmp_path / "moved"
+    shutil.move(collection, moved)
+    said = CliRunner().invoke(report, [str(tmp_path / "run")])
+    assert said.exit_code == 0
+    assert "12 clips have no player, the first: " in said.stderr
+    said = CliRunner().invoke(report, [str(tmp_path / "run"), "--data", str(moved)])
+    assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8").count("<audio") == 12
+
+    # and its networks explain themselves
+    shown = ["--explain", str(tmp_path / "run"), "--label", "high", "-o", str(tmp_path / "why.png")]
+    said = CliRunner().invoke(show, [str(moved / "ton 1.wav"), *shown], catch_exceptions=False)
+    assert "by Grad-CAM" in said.stdout
+    assert (tmp_path / "why.png").is_file()
+    one = str(tmp_path / "run" / "fold-1" / "network.pt")
+    shown[1] = one
+    said = CliRunner().invoke(show, [str(moved / "ton 1.wav"), *shown], catch_exceptions=False)
+    assert "by Grad-CAM" in said.stdout
+
+
+def test_a_run_that_is_not_finished_has_no_page(collection: Path, tmp_path: Path) -> None:
+    run(collection, "-o", tmp_path / "run", "--folds", "2", "--fold", "0")
+    assert not (tmp_path / "run" / "report.html").exists()

@@ -21,8 +21,12 @@ from earmark.errors import (
 VERBS = {
     "tag": "Name what is heard in recordings.",
     "train": "Learn a tagger from labelled recordings, cross-validated.",
+    "compare": "Put runs in order, and say what differs between them.",
     "predict": "Score every clip of a collection for every label.",
     "export": "Make a model smaller, faster, or able to take waveforms.",
+    "combine": "Make one model of several runs.",
+    "calibrate": "Make scores probabilities, with a threshold a label.",
+    "report": "A page about a run: figures, confusions, clips to listen to.",
     "evaluate": "Judge a table of scores by known labels.",
     "import": "Make a bundle of a peer's checkpoint.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",

@@ -14,6 +14,7 @@ from torch import nn
 
 from earmark.audio.picture import PictureSpec
 from earmark.predictions import Predictions
+from earmark.training.distillation import targets_of
 from earmark.training.feed import feed_of
 from earmark.training.fit import Machines, Validation, fit
 from earmark.training.kept import FILE_NAME, load_network, save_network
@@ -85,18 +86,20 @@ class Learning:
         return self.run.store.manifest.targets()[clips]
 
     def lesson(self, noisy_targets: np.ndarray | None = None) -> Lesson:
-        """All curated clips, and the noisy ones of which there is anything to learn.
+        """All curated clips, as a teacher has them where there is one, and the noisy ones with anything to learn.
 
         Parameters
         ----------
         noisy_targets
             (n_noisy, n_labels) in [0, 1]; clips without any positive one are left out. `None` for no noisy clips.
         """
+        taught = targets_of(self.folder, self.run.store.manifest, self.curated)
+        of_curated = self.targets(self.curated) if taught is None else taught
         if noisy_targets is None:
-            return Lesson(self.curated, self.targets(self.curated))
+            return Lesson(self.curated, of_curated)
         kept = noisy_targets.any(axis=1)
         clips = np.concatenate([self.curated, self.noisy[kept]])
-        targets = np.concatenate([self.targets(self.curated), noisy_targets[kept].astype(np.float32)])
+        targets = np.concatenate([of_curated, noisy_targets[kept].astype(np.float32)])
         return Lesson(clips, targets, int(kept.sum()))
 
     def beginning(self) -> TaggingNetwork:
