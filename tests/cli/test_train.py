@@ -238,6 +238,38 @@ def test_a_run_may_begin_with_another_runs_weights(collection: Path, tmp_path: P
     assert "tensors from network.pt" in result.stderr
 
 
+def with_noisy(collection: Path) -> Path:
+    """The same tones, every third of them labelled by a machine."""
+    first, *rows = (collection / "clips.csv").read_text().splitlines()
+    subsets = [f"{row},{'noisy' if i % 3 == 2 else 'curated'}" for i, row in enumerate(rows)]
+    (collection / "clips.csv").write_text("\n".join([f"{first},subset", *subsets]) + "\n")
+    return collection
+
+
+def test_a_strategy_is_said_beforehand(collection: Path, tmp_path: Path) -> None:
+    options = ("-o", tmp_path / "run", "--folds", "2", "--dry-run", "--set", "noisy.strategy=relabel")
+    result = run(with_noisy(collection), *options)
+    assert result.exit_code == 0
+    said = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
+    assert said["clips"].endswith("8 of 2 labels, 0 never held out")
+    assert said["noisy"].endswith(
+        "4 clips, never held out, by the strategy 'relabel'; a fold learns 3 other networks before its own"
+    )
+    assert said["folds"].endswith("2, of 4 clips; each learns from 4")
+
+
+def test_noisy_clips_are_learned_from_by_a_strategy_and_judged_by_none(collection: Path, tmp_path: Path) -> None:
+    result = run(with_noisy(collection), "-o", tmp_path / "run", "--folds", "2", "--set", "noisy.strategy=all")
+    assert result.exit_code == 0
+    judged = [line.split(",")[0] for line in (tmp_path / "run" / "predictions.csv").read_text().splitlines()[1:]]
+    assert judged == [f"ton {i}.wav" for i in range(12) if i % 3 < 2]
+
+
+def test_a_strategy_without_noisy_clips_is_refused(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(CollectionError, match="has no noisy clips, which the recipe wants to learn from"):
+        run(collection, "-o", tmp_path / "run", "--set", "noisy.strategy=all")
+
+
 def test_a_finished_run_has_a_page_with_players(collection: Path, tmp_path: Path) -> None:
     run(collection, "-o", tmp_path / "run", "--folds", "2")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -17,9 +17,9 @@ import numpy as np
 
 from earmark.bundle import Bundle, write_bundle
 from earmark.cli.collection import CollectionOptions
-from earmark.data.cache import curated_store
+from earmark.data.cache import training_store
 from earmark.data.store import Store, is_store
-from earmark.errors import EarmarkError, MissingExtraError, RunError
+from earmark.errors import EarmarkError, MissingExtraError, RecipeError, RunError
 from earmark.evaluation.library import read_library
 from earmark.predictions import mean
 from earmark.tagging.stored import score_stored
@@ -73,6 +73,11 @@ def distilled(
         raise MissingExtraError(f"distilling ({error.name})", "train") from error
 
     chosen = load_recipe(recipe, list(settings))
+    if chosen.noisy.strategy != "ignore":
+        raise RecipeError(
+            f"{recipe}: noisy.strategy is '{chosen.noisy.strategy}', but a student learns from curated clips and their "
+            "teachers alone; set noisy.strategy=ignore"
+        )
     if is_store(data):
         how.refuse_reading(data)
     judged, _ = read_library(runs)
@@ -81,7 +86,7 @@ def distilled(
         raise EarmarkError(f"{output}: cannot be written, there is no folder {output.parent}; make it first")
 
     def store_at(sample_rate: int) -> Store:
-        return curated_store(data, sample_rate, read=how.read, select=how.select)
+        return training_store(data, sample_rate, noisy=False, read=how.read, select=how.select)
 
     folder = run_beside(output)
     run = open_run(folder, chosen, store_at(chosen.picture.log_mel.sample_rate), runs[0] / "folds.csv", resume=resume)

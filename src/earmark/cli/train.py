@@ -8,7 +8,7 @@ import click
 
 from earmark.audio.views import TtaSpec
 from earmark.cli.collection import CollectionOptions, collection_options
-from earmark.data.cache import curated_manifest, curated_store
+from earmark.data.cache import training_manifest, training_store
 from earmark.data.store import Store, is_store
 from earmark.errors import MissingExtraError
 
@@ -66,9 +66,10 @@ def train(
     """Learn a tagger from the curated clips of DATA, cross-validated.
 
     DATA is a collection in a layout that earmark knows, or a packed store ('earmark data pack'), from which a machine
-    without decoders trains too. The run's folder then holds the recipe, the folds, out-of-fold predictions, metrics, a
-    bundle a fold, model.onnx, which averages them, and report.html, to look at; with 'tta.n' in the recipe, also
-    out-of-fold predictions with test-time augmentation.
+    without decoders trains too. Noisy clips are learned from where the recipe has a strategy for them. The run's folder
+    then holds the recipe, the folds, out-of-fold predictions, metrics, bundles of the folds, model.onnx, which averages
+    them, and report.html, to look at; with 'tta.n' in the recipe, also out-of-fold predictions with test-time
+    augmentation.
 
     \b
     Examples:
@@ -77,6 +78,7 @@ def train(
       earmark train FSDKaggle2019/ --recipe fast --set fit.epochs=20 --set augment.noise.probability=0.3 -o run
       earmark train FSDKaggle2019/ --set tta.n=8 -o run
       earmark train store/ --corrections corrections.csv -o run
+      earmark train FSDKaggle2019/ --set noisy.strategy=relabel -o run
     """
     try:
         from earmark.cli.reporting import write_page
@@ -93,11 +95,13 @@ def train(
     if is_store(data):
         how.refuse_reading(data)
     machines, first = Machines(devices, nodes), is_first_process()
+    noisy = chosen.noisy.strategy != "ignore"
     if dry_run:
-        manifest = curated_manifest(data, read=how.read, select=how.select)
+        manifest = training_manifest(data, noisy=noisy, read=how.read, select=how.select)
         click.echo(plan(chosen, manifest, folds, machines))
         return
-    store = curated_store(data, chosen.picture.log_mel.sample_rate, read=how.read, select=how.select)
+    rate = chosen.picture.log_mel.sample_rate
+    store = training_store(data, rate, noisy=noisy, read=how.read, select=how.select)
     run = open_run(run_folder, chosen, store, folds, resume=resume)
     if not refit_only:
         cross_validate(run, only_fold=only_fold, progress=first, machines=machines)

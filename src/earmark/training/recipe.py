@@ -17,6 +17,7 @@ from earmark.audio.picture import PictureSpec
 from earmark.audio.views import TtaSpec
 from earmark.errors import RecipeError, did_you_mean
 from earmark.training.augment.recipe import AugmentRecipe
+from earmark.training.noisy.recipe import NoisyRecipe
 from earmark.training.ranges import Count, NonNegative, Positive, PositiveCount, Probability
 from earmark.training.ranges import Table as _Table
 
@@ -189,6 +190,7 @@ class Recipe(_Table, frozen=True):
     model: ModelRecipe = ModelRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     loss: LossRecipe = LossRecipe()
+    noisy: NoisyRecipe = NoisyRecipe()
     fit: FitRecipe = FitRecipe()
     tta: TtaSpec = TtaSpec()
 
