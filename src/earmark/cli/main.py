@@ -24,6 +24,7 @@ VERBS = {
     "predict": "Score every clip of a collection for every label.",
     "export": "Make a model smaller, faster, or able to take waveforms.",
     "evaluate": "Judge a table of scores by known labels.",
+    "audit": "Find labels that are wrong or missing, and listen to them.",
     "import": "Make a bundle of a peer's checkpoint.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",
     "data": "Collections: fetch, check, count, divide, pack.",

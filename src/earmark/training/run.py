@@ -97,8 +97,11 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
     assigned = assigned_folds(store.manifest, folds)
     folder.mkdir(parents=True, exist_ok=True)
     write_folds(folder / "folds.csv", store.manifest.names, assigned)
-    rows = [(clip.name, ",".join(clip.labels), clip.group or "") for clip in store.manifest.clips]
-    write_text_atomically(folder / "clips.csv", format_csv(("fname", "labels", "group"), rows))
+    rows = [
+        (clip.name, ",".join(clip.labels), clip.group or "", os.path.abspath(clip.path))
+        for clip in store.manifest.clips
+    ]
+    write_text_atomically(folder / "clips.csv", format_csv(("fname", "labels", "group", "path"), rows))
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
     return Run(folder, recipe, store, assigned)
 
