@@ -12,7 +12,7 @@ from earmark.data.selection import Correction
 from earmark.errors import AudioError, CollectionError, DecisionError, LabelError, MissingExtraError
 from earmark.evaluation.audit.decisions import Decisions
 from earmark.evaluation.audit.findings import Audit
-from earmark.evaluation.audit.page import PLAYED, decision_fields, page_data, page_html, sound_bytes, spectrogram_png
+from earmark.evaluation.audit.page import PLAYED, page_data, page_html, sound_bytes, spectrogram_png, state_fields
 
 try:
     import uvicorn
@@ -59,14 +59,12 @@ def create_app(audit: Audit, spec: PictureSpec, decisions: Decisions, hosts: tup
 
     @app.get("/", response_class=HTMLResponse)
     def page() -> HTMLResponse:
-        revision, known = decisions.snapshot()
-        data = page_data(audit, spec, known, served=True)
-        return HTMLResponse(page_html({**data, "revision": revision}), headers={"Cache-Control": "no-store"})
+        data = page_data(audit, spec, decisions.snapshot(), served=True)
+        return HTMLResponse(page_html(data), headers={"Cache-Control": "no-store"})
 
     @app.get("/decisions")
     def state() -> dict[str, Any]:
-        revision, known = decisions.snapshot()
-        return {"revision": revision, "decisions": decision_fields(known)}
+        return state_fields(decisions.snapshot())
 
     @app.post("/decisions")
     def decide(decided: Decided) -> JSONResponse:
@@ -150,5 +148,6 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
     with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
         address = f"[{host}]" if ":" in host else host
         ready(f"http://{address}:{listening.getsockname()[1]}/")  # who connects already waits in the socket's queue
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-        server.run(sockets=[listening])
+        # a tab that is left open may keep a sound's connection for ever; it is not waited for
+        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
+        uvicorn.Server(config).run(sockets=[listening])

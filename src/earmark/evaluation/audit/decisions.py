@@ -46,6 +46,25 @@ class Decision:
     correction: Correction | None
 
 
+@dataclass(frozen=True)
+class State:
+    """What counts for all clips, at one moment.
+
+    Attributes
+    ----------
+    revision
+        Number of the last decision.
+    undecided
+        Number that a clip has which is not in `known`.
+    known
+        What counts for each clip that was ever decided on, by its name.
+    """
+
+    revision: int
+    undecided: int
+    known: dict[str, Decision]
+
+
 class Decisions:
     """The corrections of a collection's clips, one writer at a time; used by `with`, from any number of threads.
 
@@ -91,13 +110,14 @@ class Decisions:
         """Number of the last decision."""
         return self._revision
 
-    def snapshot(self) -> tuple[int, dict[str, Decision]]:
-        """Number of the last decision, and what counts for every clip that was ever decided on, of one moment."""
+    def snapshot(self) -> State:
+        """What counts for all clips."""
         with self._lock:
             if self._digest != _digest(self._text_on_disk()):
                 self._take_over()
             names = self._names & (self._corrections.keys() | self._revisions.keys())
-            return self._revision, {name: self._of(name) for name in sorted(names)}
+            known = {name: self._of(name) for name in sorted(names)}
+            return State(self._revision, self._outdated_before, known)
 
     def decide(self, fname: str, seen: int, correction: Correction | None) -> Decision:
         """Put a decision on disk.

@@ -22,7 +22,7 @@ from earmark.audio.logmel import log_mel
 from earmark.audio.picture import PictureSpec
 from earmark.data.selection import Correction
 from earmark.errors import AudioError, MissingExtraError
-from earmark.evaluation.audit.decisions import Decision
+from earmark.evaluation.audit.decisions import Decision, State
 from earmark.evaluation.audit.findings import Audit
 from earmark.evaluation.audit.report import clip_fields
 
@@ -41,7 +41,7 @@ MAX_COLUMNS = 1200
 """Of a picture; of more frames, the loudest of some that are neighbours is shown."""
 
 
-def page_data(audit: Audit, spec: PictureSpec, decisions: Mapping[str, Decision], *, served: bool) -> dict[str, Any]:
+def page_data(audit: Audit, spec: PictureSpec, state: State, *, served: bool) -> dict[str, Any]:
     """Everything that the page shows, for JSON.
 
     Parameters
@@ -50,8 +50,8 @@ def page_data(audit: Audit, spec: PictureSpec, decisions: Mapping[str, Decision]
         The clips to be listened to.
     spec
         The front end of the run, by which pictures are drawn.
-    decisions
-        What is decided already, by the clip's name.
+    state
+        What is decided already.
     served
         Whether a server keeps decisions, or the browser does.
 
@@ -77,21 +77,22 @@ def page_data(audit: Audit, spec: PictureSpec, decisions: Mapping[str, Decision]
             }
             for i, found in enumerate(audit.findings)
         ],
-        "decisions": decision_fields(decisions),
+        **state_fields(state),
     }
 
 
-def decision_fields(decisions: Mapping[str, Decision]) -> dict[str, dict[str, Any]]:
+def state_fields(state: State) -> dict[str, Any]:
     """Decisions for JSON, by the clip's name; `action` is null where nothing is decided."""
-    return {
+    decisions = {
         name: {
             "revision": each.revision,
             "action": each.correction.action if each.correction else None,
             "labels": list(each.correction.labels) if each.correction else [],
             "why": each.correction.why if each.correction else "",
         }
-        for name, each in decisions.items()
+        for name, each in state.known.items()
     }
+    return {"revision": state.revision, "undecided": state.undecided, "decisions": decisions}
 
 
 def page_html(data: Mapping[str, Any]) -> str:
@@ -142,7 +143,8 @@ def write_page(
     for name in ("sounds", "pictures"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
-    data = page_data(audit, spec, {each.fname: Decision(0, each) for each in corrections}, served=False)
+    state = State(0, 0, {each.fname: Decision(0, each) for each in corrections})
+    data = page_data(audit, spec, state, served=False)
     errors = []
     bar = tqdm(audit.findings, desc="page", unit="clip", disable=not progress)
     for found, said in zip(bar, data["clips"], strict=True):

@@ -11,8 +11,7 @@ const POLL_MS = 3000;
 
 class ServerKeeper {
   constructor() {
-    this.known = new Map(Object.entries(data.decisions));
-    this.revision = data.revision;
+    this.take(data);
   }
 
   async decide(fname, decision) {
@@ -29,11 +28,12 @@ class ServerKeeper {
 
   take(said) {
     this.revision = said.revision;
+    this.undecided = { ...UNDECIDED, revision: said.undecided };
     this.known = new Map(Object.entries(said.decisions));
   }
 
   of(fname) {
-    return this.known.get(fname) || UNDECIDED;
+    return this.known.get(fname) || this.undecided;
   }
 
   watch(changed) {
@@ -229,30 +229,30 @@ function scoreOf(clip, label) {
 function drawGiven(clip, decision) {
   const given = clip.labels.map((each) => each.label);
   const labels = labelsNow(clip);
-  const rows = clip.labels.map((each) => {
+  const added = labels.filter((label) => !given.includes(label)).map((label) => ({ label, score: scoreOf(clip, label) }));
+  const rows = [...clip.labels, ...added].map((each) => {
     const row = scored(each);
     if (!labels.includes(each.label) || decision.action === "drop") row.className = "gone";
-    else if (labels.length > 1) {
-      const remove = element("button", { textContent: "remove", onclick: () => relabel(without(labels, each.label), false) });
-      row.append(remove);
+    else if (!given.includes(each.label)) row.className = "new";
+    if (labels.length > 1 && labels.includes(each.label)) {
+      const rest = without(labels, each.label);
+      row.append(element("button", { textContent: "remove", onclick: () => decide("relabel", rest, false) }));
     }
     return row;
   });
-  for (const label of labels.filter((each) => !given.includes(each))) {
-    const row = scored({ label, score: scoreOf(clip, label) });
-    row.className = "new";
-    rows.push(row);
-  }
   $("given").replaceChildren(...rows);
 }
 
 function drawSuggested(clip) {
+  const labels = labelsNow(clip);
   $("suggested").replaceChildren(
     ...clip.suggested.map((each, i) => {
       const instead = element("button", { title: "instead", onclick: () => take(each.label, false) });
       instead.append(element("kbd", { textContent: i + 1 }), " instead");
       const also = element("button", { title: "as well", textContent: "also", onclick: () => take(each.label, true) });
-      return scored(each, instead, also);
+      const row = scored(each, instead, also);
+      if (labels.includes(each.label)) row.className = "new";
+      return row;
     }),
   );
 }
@@ -302,10 +302,6 @@ function decide(action, labels = [], goOn = true) {
     const clip = clipNow();
     return clip && keepDecision(clip, { action, labels, why: "listened to" }, goOn);
   });
-}
-
-function relabel(labels, goOn = true) {
-  decide("relabel", labels, goOn);
 }
 
 // a label in the place of the least probable one that the clip has now, or beside all of them
