@@ -169,7 +169,7 @@ def test_every_clip_has_its_picture_and_its_sound(served: Served, open_page: Cal
 def test_a_click_on_the_picture_plays_from_there(served: Served, open_page: Callable[..., Page]) -> None:
     page = open_page(served.address)
     page.wait_for_function("sound.readyState === 4")
-    page.evaluate("sound.pause(); sound.play = () => Promise.resolve()")
+    page.evaluate("() => { sound.pause(); sound.play = () => Promise.resolve(); }")
     box = page.locator("#seek").bounding_box()
     page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 20)
     assert page.evaluate("sound.currentTime / sound.duration") == pytest.approx(0.6, abs=0.02)
@@ -185,10 +185,12 @@ def test_two_tabs_see_each_other(served: Served, open_page: Callable[..., Page])
 def test_two_tabs_do_not_overwrite_each_other(served: Served, open_page: Callable[..., Page]) -> None:
     first = open_page(served.address)
     second = open_page(served.address)
-    second.evaluate("keeper.revision = Infinity; window.fetchNow = fetch")
     second.evaluate(
-        "window.fetch = (where, how) => (how ? fetchNow(where, how) : new Promise(() => {}))"
-    )  # sees no news
+        """() => {  // it sees no news
+             const fetchNow = fetch;
+             window.fetch = (where, how) => (how ? fetchNow(where, how) : new Promise(() => {}));
+           }"""
+    )
     first.keyboard.press("k")
     decided(first, "two.ogg")
     second.keyboard.press("d")
@@ -255,7 +257,6 @@ def test_a_static_page_keeps_decisions_and_gives_them_as_a_file(
 def test_two_tabs_of_a_static_page(static_page: str, open_page: Callable[..., Page]) -> None:
     first = open_page(static_page)
     second = open_page(static_page, beside=first)
-    second.evaluate("keeper.watch = null; addEventListener('storage', (e) => e.stopImmediatePropagation(), true)")
     first.keyboard.press("k")
     expect(second.locator("#state")).to_have_text("kept")
     # what the second tab has not seen yet, it does not overwrite
