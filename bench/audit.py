@@ -136,12 +136,15 @@ def run_folder(folder: Path, recipe: str, stage: str) -> Path:
 
 def rank(work: Path, recipe: str, seeds: Sequence[int], changed: Sequence[str]) -> None:
     """Count planted errors in the lists, write what a listener would correct, and keep the figures."""
+    from earmark.evaluation.audit.ranking import Quality
+
     said = json.loads((work / "collection.json").read_text())
     vocabulary = Vocabulary(said["labels"])
     names, truth = read_labels(work / "truth.csv", vocabulary)
     of_seeds = [of_seed(work / f"seed-{seed}", recipe, vocabulary, names, truth) for seed in seeds]
+    given = "".join(f" --set {setting}" for setting in changed) + f" --seeds {' '.join(map(str, seeds))}"
     figures = {
-        "command": f"python bench/audit.py all {said['collection']} --recipe {name_of(recipe)}",
+        "command": f"python bench/audit.py all {said['collection']} --work work --recipe {name_of(recipe)}{given}",
         **provenance("earmark", "cleanlab", "torch", "numpy"),
         **{key: said[key] for key in ("collection", "share_planted")},
         "recipe": name_of(recipe),
@@ -150,6 +153,7 @@ def rank(work: Path, recipe: str, seeds: Sequence[int], changed: Sequence[str]) 
         "n_clips": len(names),
         "n_planted": [each["n_planted"] for each in of_seeds],
         "could_be_found": {key: [each["could_be_found"][key] for each in of_seeds] for key in map(percent, SHARES)},
+        "quality_that_the_audit_uses": str(Quality()),
         "methods": summary([each["methods"] for each in of_seeds]),
         "lwlrap": {stage: [each["lwlrap"].get(stage) for each in of_seeds] for stage in STAGES},
         "lwlrap_regained": [regained(each["lwlrap"]) for each in of_seeds],

@@ -28,7 +28,8 @@ def test_the_most_suspicious_comes_first_with_its_labels_and_others(run_folder: 
     found = audit(read_run(run_folder))
     first = found.findings[0]
     assert first.clip.name == "b.wav"
-    assert first.quality == pytest.approx((0.1 + 0.2) / 2)
+    weights = np.exp((1 - np.array([0.1, 0.2, 0.9])) / 0.1)  # softmin over the labels, temperature 0.1
+    assert first.quality == pytest.approx(weights @ [0.1, 0.2, 0.9] / weights.sum())
     assert [(each.label, round(each.score, 2)) for each in first.given] == [("low", 0.1)]
     assert [(each.label, round(each.score, 2)) for each in first.suggested] == [("mid", 0.8), ("high", 0.1)]
     assert [each.quality for each in found.findings] == sorted(each.quality for each in found.findings)
