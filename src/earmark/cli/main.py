@@ -28,6 +28,7 @@ VERBS = {
     "calibrate": "Make scores probabilities, with a threshold a label.",
     "report": "A page about a run: figures, confusions, clips to listen to.",
     "evaluate": "Judge a table of scores by known labels.",
+    "audit": "Find labels that are wrong or missing, and listen to them.",
     "import": "Make a bundle of a peer's checkpoint.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",
     "data": "Collections: fetch, check, count, divide, pack.",

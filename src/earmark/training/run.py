@@ -103,7 +103,7 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
     assigned, curated = assigned_folds(store.manifest, folds), without_noisy(store.manifest)
     folder.mkdir(parents=True, exist_ok=True)
     write_folds(folder / "folds.csv", curated.names, assigned[~is_noisy(store.manifest)])
-    rows = [(clip.name, ",".join(clip.labels), clip.group or "", clip.path.absolute()) for clip in curated.clips]
+    rows = [(clip.name, ",".join(clip.labels), clip.group or "", os.path.abspath(clip.path)) for clip in curated.clips]
     write_text_atomically(folder / "clips.csv", format_csv(("fname", "labels", "group", "path"), rows))
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
     return Run(folder, recipe, store, assigned)
