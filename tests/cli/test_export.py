@@ -320,7 +320,7 @@ def test_without_the_extra(
 def test_each_member_of_a_combination(
     run_earmark: Run, convolving: Path, tiny_bundle: Path, tones: Path, tmp_path: Path
 ) -> None:
-    files = [convolving, tiny_bundle]
+    files = [convolving, convolving]
     spec = msgspec.structs.replace(
         Bundle(tiny_bundle).spec,
         combination=Combination(members=("a", "b"), kind="arithmetic", weights=(0.5, 0.5)),

@@ -105,6 +105,7 @@ def test_a_scored_clip_that_no_fold_held_out(make_run: MakeRun) -> None:
             {"scores": SCORES.replace("b.wav,0.25,0.75\n", "noisy.wav,1,1\n"), "folds": FOLDS.replace("-1", "1")},
             "2 clips",
         ),
+        ({"clips": CLIPS.replace("a.wav,low", "a.wav,high")}, "1 of 2 clips are labelled differently"),
         ({"scores": SCORES.replace("low,high", "high,low")}, "their labels differ (2 and 2), or the order of these"),
     ],
 )

@@ -181,9 +181,14 @@ def _check_alike(first: Judged, own: Judged, first_run: Path, run: Path) -> None
     elif set(own.fnames) != set(first.fnames):
         problem = f"{len(set(own.fnames) ^ set(first.fnames))} clips are in one of them alone"
     else:
-        fold_of = dict(zip(own.fnames, own.folds.tolist(), strict=True))
-        other = sum(fold_of[name] != fold for name, fold in zip(first.fnames, first.folds.tolist(), strict=True))
-        problem = f"{other} of {len(first.fnames)} clips are in another fold" if other else ""
+        row = {name: i for i, name in enumerate(own.fnames)}
+        rows = [row[name] for name in first.fnames]
+        differing = {
+            "in another fold": own.folds[rows] != first.folds,
+            "labelled differently": (own.targets[rows] != first.targets).any(axis=1),
+        }
+        found = [f"{where.sum()} of {len(rows)} clips are {what}" for what, where in differing.items() if where.any()]
+        problem = " and ".join(found)
     if problem:
         raise RunError(
             f"{run} and {first_run}: {problem}; expected the same clips in the same folds, so that no score is of a "
