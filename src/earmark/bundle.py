@@ -35,6 +35,9 @@ OUTPUT_NAME = "scores"
 FRAMES_NAME = "frame_scores"
 MEMBER_NAME = "member"
 
+GPU_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
+"""Of ONNX Runtime: what runs networks, and where."""
+
 PRECISIONS = ("fp32", "fp16", "int8", "int8-static")
 """What an export's weights are stored as, and for the last one computed with; see docs/export.md."""
 
@@ -202,6 +205,8 @@ class Bundle:
         (n_windows, n_samples); no integer where any length will do.
     output_names
         What it gives: `scores`, and `frame_scores` where it was exported with them.
+    on_gpu
+        Whether the network runs on a GPU.
 
     Raises
     ------
@@ -217,6 +222,7 @@ class Bundle:
             self.vocabulary = Vocabulary(self.spec.labels)
         except LabelError as error:
             raise BundleError(f"{self.path}: its labels are not usable: {error}") from error
+        self.on_gpu: bool = session.get_providers()[0] == GPU_PROVIDER
         self.members: tuple[Bundle, ...] = ()
         self._check_lengths()
         if self.spec.combination is not None:
@@ -315,17 +321,8 @@ def _open_session(
     """Load a network; gives also its metadata, and the shapes of what it takes and gives."""
     if content is None and not path.is_file():
         raise BundleError(f"{path}: no such model file; check the spelling, or train one with 'earmark train'")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    options.log_severity_level = 3
     try:
-        # without the fallback, which reports on standard output
-        session = onnxruntime.InferenceSession(
-            str(path) if content is None else content,
-            options,
-            providers=["CPUExecutionProvider"],
-            enable_fallback=False,
-        )
+        session = _session(str(path) if content is None else content, n_threads)
         inputs = {node.name: node.shape for node in session.get_inputs()}
         outputs = {node.name: node.shape for node in session.get_outputs()}
         return session, session.get_modelmeta().custom_metadata_map, inputs, outputs
@@ -334,6 +331,20 @@ def _open_session(
             f"{path}: cannot be loaded as an ONNX model ({_first_line(error)}); is it whole, and a bundle? "
             "copy it again"
         ) from error
+
+
+def _session(model: str | bytes, n_threads: int) -> onnxruntime.InferenceSession:
+    """A network on the GPU where onnxruntime-gpu finds one, else on the processor."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.log_severity_level = 3
+    if GPU_PROVIDER in onnxruntime.get_available_providers():
+        options.log_severity_level = 4  # a missing GPU or driver is no error: the processor does the work
+        providers = [GPU_PROVIDER, CPU_PROVIDER]
+    else:
+        providers = [CPU_PROVIDER]
+    # without the fallback, which reports on standard output
+    return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=False)
 
 
 def _first_line(error: Exception) -> str:

@@ -224,7 +224,7 @@ def log_mel(waveform: np.ndarray, spec: LogMelSpec, *, n_threads: int = 1) -> np
     (64, 101)
     """
     waveform = emphasize(checked(waveform), spec)
-    padded = _padded(waveform, spec.n_fft // 2, spec.n_fft - spec.n_fft // 2, spec)
+    padded = pad_ends(waveform, spec.n_fft // 2, spec.n_fft - spec.n_fft // 2, spec)
     frames = sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
     mel = np.empty((spec.n_mels, len(frames)), dtype=np.float32)
     if n_threads == 1:
@@ -265,22 +265,39 @@ def log_mel_blocks(blocks: Iterable[np.ndarray], spec: LogMelSpec) -> Iterator[n
         waiting = np.concatenate([waiting, block])
         tail = np.concatenate([tail, block])[-after - 1 :]
         if not begun and len(waiting) > before:  # enough to mirror
-            waiting, begun = _padded(waiting, before, 0, spec), True
+            waiting, begun = pad_ends(waiting, before, 0, spec), True
         # a hop longer than the transform has to be there as well before it can be gone over
         n_frames = (len(waiting) - max(spec.n_fft, spec.hop_length)) // spec.hop_length + 1
         if begun and n_frames > 0:
-            yield _spectrogram(waiting, n_frames, spec)
+            yield frames_log_mel(waiting, n_frames, spec)
             waiting = waiting[n_frames * spec.hop_length :]
     if not len(tail):
         raise AudioError("a recording has no sample; expected at least one")
-    end = _padded(tail, 0 if begun else before, after, spec)
+    end = pad_ends(tail, 0 if begun else before, after, spec)
     waiting = np.concatenate([waiting, end[len(tail) :]]) if begun else end
     n_frames = (len(waiting) - spec.n_fft) // spec.hop_length + 1
     if n_frames > 0:
-        yield _spectrogram(waiting, n_frames, spec)
+        yield frames_log_mel(waiting, n_frames, spec)
 
 
-def _spectrogram(samples: np.ndarray, n_frames: int, spec: LogMelSpec) -> np.ndarray:
+def frames_log_mel(samples: np.ndarray, n_frames: int, spec: LogMelSpec) -> np.ndarray:
+    """Spectrogram of samples that reach half a transform beyond the first frame's and the last one's centre.
+
+    Parameters
+    ----------
+    samples
+        (n_samples,) float32, at least ``(n_frames - 1) * hop_length + n_fft``, padded and emphasised where they need
+        to be; more than that is left alone.
+    n_frames
+        1 or more.
+    spec
+        The front end.
+
+    Returns
+    -------
+    np.ndarray
+        (n_mels, n_frames) float32, in the unit of `log_mel`.
+    """
     frames = sliding_window_view(samples, spec.n_fft)[:: spec.hop_length][:n_frames]
     mel = np.empty((spec.n_mels, n_frames), dtype=np.float32)
     _fill(mel, frames, spec)
@@ -320,7 +337,8 @@ def _emphasized_blocks(blocks: Iterable[np.ndarray], spec: LogMelSpec) -> Iterat
         yield last
 
 
-def _padded(samples: np.ndarray, before: int, after: int, spec: LogMelSpec) -> np.ndarray:
+def pad_ends(samples: np.ndarray, before: int, after: int, spec: LogMelSpec) -> np.ndarray:
+    """Put so many samples before and behind a clip, (n_samples,), as a front end says what lies there."""
     if spec.padding == "zeros":
         return np.pad(samples, (before, after))
     return np.pad(samples, (before, after), mode="reflect")

@@ -158,16 +158,55 @@ def normalizer(spectrogram: np.ndarray, spec: PictureSpec) -> tuple[np.ndarray, 
     shift, factor
         (n_mels,) or (1,) float32 each, in the spectrogram's unit and in one over it.
     """
-    if spec.normalization in {"affine", "band"}:
-        shift, scale = np.atleast_1d(spec.mean), np.atleast_1d(spec.std)
-    elif spec.normalization == "clip":
-        shift, scale = np.atleast_1d(spectrogram.mean()), np.atleast_1d(max(spectrogram.std(), SMALLEST_DEVIATION))
-    else:
-        highest = float(spectrogram.max())
-        lowest = max(float(spectrogram.min()), highest - spec.top_db / spec.log_mel.db_per_unit)
-        spread = highest - lowest  # a clip of one level throughout, silence for one, is 0 everywhere
-        shift, scale = np.atleast_1d(lowest), np.atleast_1d(spread if spread > SMALLEST_DEVIATION else np.inf)
-    return shift.astype(np.float32), (1.0 / scale).astype(np.float32)
+    levels = Levels()
+    if spec.normalization in {"clip", "minmax"}:  # the others need not be measured
+        levels.add(spectrogram)
+    return levels.normalizer(spec)
+
+
+class Levels:
+    """Mean, deviation and range of a spectrogram that comes in parts, for `normalizer`.
+
+    Examples
+    --------
+    >>> levels = Levels()
+    >>> levels.add(np.array([[-60.0, -20.0]]))
+    >>> levels.add(np.array([[-40.0]]))
+    >>> shift, factor = levels.normalizer(PictureSpec(normalization="minmax"))
+    >>> float(shift[0]), float(1 / factor[0])
+    (-60.0, 40.0)
+    """
+
+    def __init__(self) -> None:
+        self._n, self._mean, self._squares = 0, 0.0, 0.0
+        self._lowest, self._highest = np.inf, -np.inf
+
+    def add(self, spectrogram: np.ndarray) -> None:
+        """Take the next part, (n_mels, n_frames), not empty.
+
+        T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+        variances", COMPSTAT 1982: what parts come to together.
+        """
+        n, mean = spectrogram.size, float(spectrogram.mean(dtype=np.float64))
+        apart, n_all = mean - self._mean, self._n + n
+        self._squares += n * float(spectrogram.var(dtype=np.float64)) + apart**2 * self._n * n / n_all
+        self._mean += apart * n / n_all
+        self._n = n_all
+        self._lowest = min(self._lowest, float(spectrogram.min()))
+        self._highest = max(self._highest, float(spectrogram.max()))
+
+    def normalizer(self, spec: PictureSpec) -> tuple[np.ndarray, np.ndarray]:
+        """What normalises the whole; see `normalizer`."""
+        if spec.normalization in {"affine", "band"}:
+            shift, scale = np.atleast_1d(spec.mean), np.atleast_1d(spec.std)
+        elif spec.normalization == "clip":
+            deviation = float(np.sqrt(self._squares / self._n))
+            shift, scale = np.atleast_1d(self._mean), np.atleast_1d(max(deviation, SMALLEST_DEVIATION))
+        else:
+            lowest = max(self._lowest, self._highest - spec.top_db / spec.log_mel.db_per_unit)
+            spread = self._highest - lowest  # a clip of one level throughout, silence for one, is 0 everywhere
+            shift, scale = np.atleast_1d(lowest), np.atleast_1d(spread if spread > SMALLEST_DEVIATION else np.inf)
+        return shift.astype(np.float32), (1.0 / scale).astype(np.float32)
 
 
 def band_statistics(spectrograms: list[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:

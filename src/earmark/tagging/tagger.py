@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
-from earmark.audio.decode import Waveform, check_samples, decode, resample
+from earmark.audio.decode import Waveform, check_samples, resample
 from earmark.audio.logmel import log_mel
 from earmark.audio.picture import PictureSpec, clip_waveform, scored_windows, windows
 from earmark.audio.views import TtaSpec
@@ -30,6 +31,13 @@ Threshold = float | Literal["auto"] | None
 
 WINDOWS_PER_CALL = 8
 """Windows scored at a time: more overflow the caches and gain nothing."""
+
+WINDOWS_PER_GPU_CALL = 128
+"""On a GPU, which is idle between calls, they are more."""
+
+
+WINDOWS_SHARED = 256
+"""Windows that another member's scores are spread over at a time."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,14 @@ class Timeline:
     scores: np.ndarray
 
 
+class NetworkTimeline(NamedTuple):
+    """Where windows begin and end, (n_windows,) float64 in seconds, and what one network says of them."""
+
+    starts_s: np.ndarray
+    ends_s: np.ndarray
+    scores: np.ndarray
+
+
 class Tagger:
     """A bundle with its front end; of a combination, with a tagger for each member.
 
@@ -88,7 +104,7 @@ class Tagger:
             raise BundleError(f"{bundle.path}: its front end is not known here ({error}); upgrade earmark") from error
         self.sample_rate = self.picture_spec.log_mel.sample_rate
         self.members = tuple(Tagger(member) for member in bundle.members)
-        self._own_tta = self._read_tta()
+        self.own_tta = self._read_tta()
         if not self.members:
             self._check_input()
 
@@ -152,9 +168,10 @@ class Tagger:
         ValueError
             When `top_k` is less than 1, or `threshold` not from 0 to 1.
         """
-        waveform = decode(path)
-        scores = self.scores(waveform.samples, waveform.sample_rate, key=Path(path).name)
-        return self.choose(scores, waveform.duration_s, top_k=top_k, threshold=threshold)
+        from earmark.tagging.engine import Engine
+
+        [scores], duration_s = Engine([self]).scores(path)
+        return self.choose(scores, duration_s, top_k=top_k, threshold=threshold)
 
     def choose(self, scores: np.ndarray, duration_s: float, *, top_k: int, threshold: Threshold) -> list[Tag]:
         """Turn (n_labels,) scores of a clip into tags, best first; equal scores in the order of the labels."""
@@ -220,16 +237,22 @@ class Tagger:
             When the waveform has no or non-finite samples, another shape, or integers; or the rate is not a whole
             number above 0.
         """
-        taggers = self.members or (self,)
-        asked = [tta] * len(taggers) if tta is not None and tta.n else self._own_tta
+        asked = [tta] * len(self.networks) if tta is not None and tta.n else self.own_tta
         parts = [
-            tagger._clip_scores(waveform, sample_rate, own, key) for tagger, own in zip(taggers, asked, strict=True)
+            network.network_scores(
+                clip_waveform(network._at_own_rate(waveform, sample_rate), network.picture_spec), own, key
+            )
+            for network, own in zip(self.networks, asked, strict=True)
         ]
-        return self._finished(parts)[0]
+        return self.finished(parts)[0]
 
-    def _clip_scores(self, waveform: np.ndarray, sample_rate: int, tta: TtaSpec | None, key: str) -> np.ndarray:
-        """What one network says of a clip, (1, n_labels) float32, neither combined nor calibrated."""
-        clip = clip_waveform(self._at_own_rate(waveform, sample_rate), self.picture_spec)
+    @property
+    def networks(self) -> tuple[Tagger, ...]:
+        """The taggers of one network that this one asks: its members, or itself."""
+        return self.members or (self,)
+
+    def network_scores(self, clip: np.ndarray, tta: TtaSpec | None = None, key: str = "") -> np.ndarray:
+        """What one network says of a clip from `clip_waveform`, (1, n_labels) float32; not calibrated."""
         if tta is not None and tta.n:
             from earmark.tagging.tta import clip_scores
 
@@ -239,7 +262,7 @@ class Tagger:
         scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
         return scores.clip(0, 1)[None]  # rounded weights may sum to a little more than 1
 
-    def _finished(self, scores: list[np.ndarray]) -> np.ndarray:
+    def finished(self, scores: list[np.ndarray]) -> np.ndarray:
         """Combine and calibrate the scores that each network gives, (n, n_labels)."""
         spec = self.bundle.spec
         whole = combined(spec.combination, scores) if spec.combination is not None else scores[0]
@@ -260,7 +283,7 @@ class Tagger:
                 f"{self.bundle.path}: is a combination, whose members make spectrograms of their own; give waveforms: "
                 "the collection itself, or a store packed without --log-mel"
             )
-        return self._finished([spectrogram_scores(self, spectrogram, tta, key)[None]])[0]
+        return self.finished([spectrogram_scores(self, spectrogram, tta, key)[None]])[0]
 
     def timeline(self, path: str | Path) -> Timeline:
         """Score each window of a file; see `Timeline`. Nothing is trimmed, so that times are the file's own.
@@ -268,14 +291,18 @@ class Tagger:
         Of a combination, the windows are those of the member that weighs most; another member's scores of a window are
         the mean over its own windows, by how long they share.
         """
-        waveform = decode(path)
-        parts = [tagger._timeline(waveform) for tagger in self.members or (self,)]
+        from earmark.tagging.engine import Engine
+
+        return Engine([self]).timelines(path)[0]
+
+    def joined(self, parts: Sequence[NetworkTimeline]) -> Timeline:
+        """Combine and calibrate what `networks` say of a recording's windows."""
         starts, ends, _ = parts[self._leading]
         scores = [
-            own if i == self._leading else _shared(starts, ends, own_starts, own_ends) @ own
+            own if i == self._leading else _shared(starts, ends, own_starts, own_ends, own)
             for i, (own_starts, own_ends, own) in enumerate(parts)
         ]
-        return Timeline(self.labels, starts, ends, self._finished(scores))
+        return Timeline(self.labels, starts, ends, self.finished(scores))
 
     @property
     def _leading(self) -> int:
@@ -283,13 +310,17 @@ class Tagger:
         combination = self.bundle.spec.combination
         return int(np.argmax(combination.weights)) if combination is not None and combination.weights else 0
 
-    def _timeline(self, waveform: Waveform) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the windows of a recording begin and end, (n_windows,) float64 in seconds, and one network's scores."""
+    def network_timeline(self, waveform: Waveform) -> NetworkTimeline:
+        """What one network says of the windows of a recording that is at hand, neither trimmed nor calibrated."""
         clip = self._at_own_rate(waveform.samples, waveform.sample_rate)
-        spec, frame_rate = self.bundle.spec, self.picture_spec.log_mel.frame_rate
-        starts = np.array(self._starts_and_weights(clip, 1.0)[0]) / frame_rate
-        ends = np.minimum(starts + spec.window_frames / frame_rate, waveform.duration_s)
-        return starts, ends, self._window_scores(clip, 1.0)
+        starts = np.array(self._starts_and_weights(clip, 1.0)[0])
+        return self.timed(starts, self._window_scores(clip, 1.0), waveform.duration_s)
+
+    def timed(self, starts: np.ndarray, scores: np.ndarray, duration_s: float) -> NetworkTimeline:
+        """Put windows by their first frames, (n_windows,), into time."""
+        frame_rate = self.picture_spec.log_mel.frame_rate
+        ends_s = np.minimum((starts + self.bundle.spec.window_frames) / frame_rate, duration_s)
+        return NetworkTimeline(starts / frame_rate, ends_s, scores)
 
     def _at_own_rate(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         return resample(_as_mono(waveform, sample_rate), sample_rate, self.sample_rate)
@@ -325,14 +356,36 @@ class Tagger:
     def _window_scores(self, clip: np.ndarray, windows_weight: float) -> np.ndarray:
         return self.score_windows(self.cut(clip, windows_weight))
 
+    @property
+    def windows_per_call(self) -> int:
+        """How many windows the network is best given at a time."""
+        return WINDOWS_PER_GPU_CALL if self.bundle.on_gpu else WINDOWS_PER_CALL
+
     def score_windows(self, cut: np.ndarray) -> np.ndarray:
         """Score what `cut` gives, some windows at a time: (n_windows, n_labels) float32 in [0, 1]."""
-        parts = [self.bundle.scores(cut[i : i + WINDOWS_PER_CALL]) for i in range(0, len(cut), WINDOWS_PER_CALL)]
-        return np.concatenate(parts)
+        n_call = self.windows_per_call
+        return np.concatenate([self.bundle.scores(cut[i : i + n_call]) for i in range(0, len(cut), n_call)])
 
 
-def _shared(starts: np.ndarray, ends: np.ndarray, own_starts: np.ndarray, own_ends: np.ndarray) -> np.ndarray:
-    """How much each own window counts for each window, (n_windows, n_own) float32, by the time that they share."""
+def _shared(
+    starts: np.ndarray, ends: np.ndarray, own_starts: np.ndarray, own_ends: np.ndarray, scores: np.ndarray
+) -> np.ndarray:
+    """Scores of own windows, (n_own, n_labels), averaged for each window by the time that they share with it.
+
+    Some windows at a time, with the own windows near them, so that memory does not grow with the square of the
+    recording's length.
+    """
+    parts = []
+    for i in range(0, len(starts), WINDOWS_SHARED):
+        begin, end = starts[i : i + WINDOWS_SHARED], ends[i : i + WINDOWS_SHARED]
+        first = max(0, int(np.searchsorted(own_ends, begin[0])) - 1)
+        near = slice(first, int(np.searchsorted(own_starts, end[-1])) + 1)
+        parts.append(_shares(begin, end, own_starts[near], own_ends[near]) @ scores[near])
+    return np.concatenate(parts)
+
+
+def _shares(starts: np.ndarray, ends: np.ndarray, own_starts: np.ndarray, own_ends: np.ndarray) -> np.ndarray:
+    """How much each own window counts for each window, (n_windows, n_own) float32."""
     seconds = np.minimum(ends[:, None], own_ends) - np.maximum(starts[:, None], own_starts)
     seconds = seconds.clip(0)
     nearest = np.abs((starts + ends)[:, None] - (own_starts + own_ends)).argmin(axis=1)
