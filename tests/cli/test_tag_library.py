@@ -128,7 +128,7 @@ class TestResume:
         assert f"earmark: {output}: {n_kept} recordings of the interrupted call are kept" in said(err)
         assert len(heard) == 40 - n_kept
         assert output.read_text(encoding="utf-8") == whole
-        assert not journal.exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "tags.csv"]
 
     def test_another_model_or_other_options_are_refused(self, tag: Run, tones: Path, tmp_path: Path) -> None:
         self.interrupt(tag, tones, tmp_path / "tags.csv")

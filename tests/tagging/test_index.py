@@ -102,6 +102,14 @@ class TestTagIndex:
         with pytest.raises(EarmarkError, match="there is no folder"), TagIndex(tmp_path / "none" / "index", MAKER):
             pass
 
+    def test_another_process_at_it(self, tmp_path: Path, sounds: list[Path]) -> None:
+        pytest.importorskip("fcntl")
+        path = filled(tmp_path / "index", sounds)
+        with TagIndex(path, MAKER), pytest.raises(EarmarkError) as caught, TagIndex(path, MAKER, anew=True):
+            pass
+        assert str(caught.value) == f"{path}: another process is at it; wait for it to end, or name another file"
+        assert TagIndex(path, MAKER).n_found == 3
+
     def test_tidy_drops_what_vanished_and_what_was_replaced(self, tmp_path: Path, sounds: list[Path]) -> None:
         path = filled(tmp_path / "index", sounds)
         sounds[0].unlink()

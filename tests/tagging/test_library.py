@@ -125,8 +125,12 @@ class TestTables:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("file\na.wav\n", "list.csv: no column 'path'; found 'file'; call the column of the recordings 'path' or"),
+            (
+                "file\na.wav\n",
+                "list.csv: no column 'path'; found 'file'; call the column of the recordings 'path', 'fname'",
+            ),
             ("path,score\na.wav,1\n", "list.csv: column 'score' is one that earmark writes itself; rename it"),
+            ("a,b\n", "list.csv: no column 'path'"),
             ("path,a\n,1\n", "list.csv line 2: path is empty; expected the path of a recording"),
             ("", "list.csv: is empty; expected a header line with 'path'"),
             ("path,a\na.wav\n", "list.csv line 2: 1 cells; expected 2"),

@@ -116,6 +116,11 @@ class TestColumns:
         write_all("csv", [Tagged(recording("a.wav", "river"), [])], None, ("site",))
         assert capsys.readouterr().out.splitlines()[1] == "a.wav,,,,,river"
 
+    def test_raven_knows_no_quotes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        write_all("raven", [Tagged(recording("a.wav", 'a "b"\tc\nd'), [MEOW])], None, ("a\tnote",))
+        header, row = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+        assert (header[-1], row[-1]) == ("a note", 'a "b" c d')
+
 
 class TestFolder:
     TWO = (Tagged(recording("a.wav"), [BARK]), Tagged(recording("b/a.wav"), []))

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from earmark.atomic import remove_leftovers
 from earmark.errors import AudioError
 from earmark.tagging.files import over_files
 from earmark.tagging.index import TagIndex, maker_of, open_index, open_journal
@@ -114,6 +115,8 @@ def run(
             return False
 
     with nullcontext() if index is None else index:
+        if index is not None and destination.output is not None:
+            remove_leftovers(destination.output)  # no other process writes to it, since the index is ours
         job = Job(library.recordings, index)
         outcomes = job.outcomes(_engine(choose, n_workers), write_into if into_files else None)
         with _bar(job, destination.output) as bar, WRITERS[format_](destination) as write:

@@ -53,9 +53,9 @@ def tag(
 ) -> None:
     """Name what is heard in recordings: files, folders with all that is in them, patterns, or lists.
 
-    A list is @list.txt with a path a line, @list.csv with a column 'path' or 'fname' whose other columns go to the
-    output, or - for standard input. A file that cannot be read is named on standard error, the others are tagged, and
-    the exit status is 1.
+    A list is @list.txt with a path a line, @list.csv with a column 'path', 'fname' or 'filename' whose other columns
+    go to the output, or - for standard input. A file that cannot be read is named on standard error, the others are
+    tagged, and the exit status is 1.
 
     \b
     Examples:

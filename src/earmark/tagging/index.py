@@ -106,6 +106,8 @@ class TagIndex:
         The file; made when there is none. What it holds by another maker is dropped.
     maker
         What tags are made with.
+    anew
+        Whether to drop what it holds in any case.
 
     Attributes
     ----------
@@ -117,14 +119,14 @@ class TagIndex:
     Raises
     ------
     EarmarkError
-        When the file is something else, or its folder is missing.
+        When the file is something else, its folder is missing, or another process is at it.
     """
 
-    def __init__(self, path: Path, maker: Maker) -> None:
+    def __init__(self, path: Path, maker: Maker, *, anew: bool = False) -> None:
         self.path, self.maker = path, maker
         self.found, self._places, self._end = _contents(path)
         self.n_found = len(self._places)
-        if self.found != maker:
+        if anew or self.found != maker:
             self._places, self._end = {}, 0
         self._n_dead = 0
         self._synced_at = time.monotonic()
@@ -134,6 +136,9 @@ class TagIndex:
         if not self.path.parent.is_dir():
             raise EarmarkError(f"{self.path}: cannot be written, there is no folder {self.path.parent}; make it first")
         self._file = self.path.open("a+b", buffering=0)
+        if not _locked(self._file):
+            self._file.close()
+            raise EarmarkError(f"{self.path}: another process is at it; wait for it to end, or name another file")
         self._file.truncate(self._end)
         if not self._end:
             self._append(msgspec.json.encode(_Head(VERSION, self.maker)) + b"\n")
@@ -192,6 +197,21 @@ class TagIndex:
         """Remove the file."""
         self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def _locked(file: Any) -> bool:
+    """Keep other processes from a file until it is closed; whether none was at it. Not on Windows."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that knows no locks
+        return True
+    return True
 
 
 def _line_at(file: Any) -> bytes:
@@ -268,8 +288,7 @@ def open_journal(output: Path, maker: Maker, *, resume: bool, say: Callable[[str
             say(f"{output}: no interrupted call to take up; all is tagged")
     elif not resume:
         say(f"{output}: drops {journal.n_found} recordings of an interrupted call; --resume would have kept them")
-        path.unlink()
-        return TagIndex(path, maker)
+        return TagIndex(path, maker, anew=True)
     elif difference := journal.found.differences(maker):
         raise RunError(
             f"{output}: this call has {difference}; give the same model and options, or leave "

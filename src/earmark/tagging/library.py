@@ -21,7 +21,7 @@ LIST_MARK = "@"
 TABLES = {".csv": ",", ".tsv": "\t"}
 """Suffixes of lists that are tables, and what stands between their cells."""
 
-PATH_COLUMNS = ("path", "fname")
+PATH_COLUMNS = ("path", "fname", "filename")
 """Which column of a list names the recordings: the first of these that it has."""
 
 WRITTEN_COLUMNS = ("start_s", "end_s", "tag", "score", "tags")
@@ -134,7 +134,8 @@ def find_library(
     ----------
     paths
         Files, folders and patterns, as for `earmark.tagging.files.find_recordings`; lists, ``@list.txt`` with a path
-        a line (or NUL between them), ``@list.csv`` and ``@list.tsv`` with a column `path` or `fname`; ``-`` for a list
+        a line (or NUL between them), ``@list.csv`` and ``@list.tsv`` with a column `path`, `fname`
+        or `filename`; ``-`` for a list
         on standard input.
     patterns
         Which of them are wanted; `None` for all.
@@ -224,7 +225,7 @@ def _rows(file: Path) -> Iterator[dict[str, str]]:
     _, header = next(records(file, delimiter), (0, list[str]()))
     column = next((name for name in PATH_COLUMNS if name in header), PATH_COLUMNS[0])
     rows = read_rows(
-        file, [column], delimiter=delimiter, remedy="; call the column of the recordings 'path' or 'fname'"
+        file, [column], delimiter=delimiter, remedy="; call the column of the recordings 'path', 'fname' or 'filename'"
     )
     for name in WRITTEN_COLUMNS:
         if name in header:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tabulate import tabulate
-
 from earmark.audio.decode import stream
 from earmark.errors import AudioError
 from earmark.tagging.files import over_files
@@ -75,6 +73,8 @@ class Survey:
 
     def __str__(self) -> str:
         """As a table, with the sum of all below."""
+        from tabulate import tabulate  # only where it is needed, for a quick start
+
         rows = [(suffix or "(none)", *kind.cells()) for suffix, kind in self.kinds.items()]
         total = sum(self.kinds.values(), Kind())
         headers = ("suffix", "files", "hours", "MB", "to tag", "known", "bad")

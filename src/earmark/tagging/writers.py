@@ -103,16 +103,21 @@ def audacity(tagged: Tagged, destination: Destination) -> Iterator[str]:
 
 def raven(tagged: Tagged, destination: Destination) -> Iterator[str]:
     """A selection table: `RAVEN_COLUMNS`, then those of the list; a selection spans all that the model hears."""
-    yield _joined([*RAVEN_COLUMNS, *destination.columns], "\t")
+    yield _raven_line([*RAVEN_COLUMNS, *destination.columns])
     for number, tag in enumerate(tagged.tags, start=1):
         bounds = (f"{tag.start_s:.6f}", f"{tag.end_s:.6f}", f"{destination.low_hz:.1f}", f"{destination.high_hz:.1f}")
         cells = [str(number), "Spectrogram 1", "1", *bounds, tag.label, f"{tag.score:.4f}", *tagged.recording.cells]
-        yield _joined([" ".join(cell.split()) for cell in cells], "\t")  # Raven knows no quotes
+        yield _raven_line(cells)
 
 
-def _joined(cells: Sequence[str], delimiter: str = ",") -> str:
+def _raven_line(cells: Sequence[str]) -> str:
+    """Cells with tabs between them; blanks in a cell become single spaces, as Raven knows no quotes."""
+    return "\t".join(" ".join(cell.split()) for cell in cells) + "\n"
+
+
+def _joined(cells: Sequence[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n", delimiter=delimiter).writerow(cells)
+    csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
