@@ -225,6 +225,14 @@ class TestWhatIsThere:
         assert path.read_bytes().endswith(old)
         assert str(ID3(path, load_v1=False)["TIT2"]) == "Title"  # players that read the newer one alone still find it
 
+    def test_an_mp3_that_states_no_length(self, make: Make) -> None:
+        path = make("mp3")
+        content = path.read_bytes()
+        path.write_bytes(content[content.index(content[:2], 100) :])  # without the frame that counts the others
+        before = payload(path)
+        write_tags(path, TAGS)
+        assert (field(path), payload(path)) == (VALUES, before)
+
     def test_chunks_of_a_broadcast_wave_stay(self, make: Make) -> None:
         path = make("wav")
         content = path.read_bytes()
@@ -288,6 +296,18 @@ class TestRefused:
             write_tags(path, TAGS)
         assert path.read_bytes() == content
         assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+    def test_an_mp3_whose_frames_would_change(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = make("mp3")
+        content = path.read_bytes()
+
+        def spoil(self: Any, values: list[str]) -> None:
+            self._path.write_bytes(self._path.read_bytes() + b"x")
+
+        monkeypatch.setattr("earmark.tagging.metadata._Frames.set", spoil)
+        with pytest.raises(AudioError, match=r"\(its sound would change\)"):
+            write_tags(path, TAGS)
+        assert path.read_bytes() == content
 
     def test_a_crash_leaves_the_file(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         path = make("flac")

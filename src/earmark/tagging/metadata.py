@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 from stat import S_IWGRP, S_IWOTH, S_IWUSR
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 
 from earmark.atomic import atomic_path, remove_leftovers
 from earmark.audio.decode import properties
@@ -28,6 +28,8 @@ MP4_FIELD = f"----:com.apple.iTunes:{FIELD}"
 ID3_FIELD = f"TXXX:{FIELD}"
 
 ID3V1_BYTES = 128
+BLOCK_BYTES = 1 << 20
+"""Compared at a time."""
 
 
 class Change(NamedTuple):
@@ -114,13 +116,44 @@ def _replace(path: Path, values: list[str]) -> None:
         shutil.copy2(path, temporary)
         times = path.stat()
         _open(temporary).set(values)
-        before, after = properties(path), properties(temporary)
-        if before != after:
-            raise _refusal(path, f"its sound would change, from {before.duration_s} s to {after.duration_s} s")
+        _check_sound(path, temporary)
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         if temporary.stat().st_mtime_ns == times.st_mtime_ns:  # a coarse clock: the change must show
             os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+
+
+def _check_sound(path: Path, copy: Path) -> None:
+    """Raise an `AudioError` unless the sound of a copy is that of the file, as far as its structure shows.
+
+    An MP3 may state no length, and what is guessed then depends on the size of its tags, so all of its bytes count.
+    """
+    before, after = properties(path), properties(copy)
+    if before.format_name == "MP3":
+        if not _same_behind_id3(path, copy):
+            raise _refusal(path, "its sound would change")
+    elif before != after:
+        raise _refusal(path, f"its sound would change, from {before.duration_s} s to {after.duration_s} s")
+
+
+def _same_behind_id3(path: Path, other: Path) -> bool:
+    with path.open("rb") as a, other.open("rb") as b:
+        _skip_id3(a)
+        _skip_id3(b)
+        while True:
+            block = a.read(BLOCK_BYTES)
+            if block != b.read(BLOCK_BYTES):
+                return False
+            if not block:
+                return True
+
+
+def _skip_id3(file: BinaryIO) -> None:
+    """Go behind the ID3v2 that a file begins with; its size stands in four bytes of seven bits."""
+    header = file.read(10)
+    size = sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(header[6:10]))
+    footer = 10 if header[5:6] and header[5] & 0x10 else 0
+    file.seek(10 + size + footer if header.startswith(b"ID3") else 0)
 
 
 def _check_writable(path: Path) -> None:
