@@ -11,7 +11,9 @@ import pytest
 
 from earmark.cli.tag import tag
 from earmark.tagging.library import PATH_COLUMNS, TABLES
+from earmark.tagging.mapping import read_label_names
 from earmark.tagging.metadata import FIELD, ID3_FIELD, MP4_FIELD
+from earmark.tagging.tagger import load
 from earmark.tagging.writers import CSV_COLUMNS, WRITERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tagging.md").read_text("utf-8")
@@ -38,6 +40,14 @@ def test_commands_are_understood(command: str) -> None:
     with click.Context(tag) as context:
         tag.parse_args(context, [word for word in words if not re.match("--root|ESC-50/audio", word)])
     assert context.params["paths"]
+
+
+def test_the_table_of_names_fits_the_embedded_model(tmp_path: Path) -> None:
+    (table,) = re.findall(r"^```csv\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "names.csv").write_text(table)
+    names = read_label_names(tmp_path / "names.csv", load().labels).names
+    assert len(names) == 4
+    assert set(names.values()) == {"drums", "dog"}
 
 
 def test_there_are_commands() -> None:

@@ -130,7 +130,7 @@ class TestResume:
         assert output.read_text(encoding="utf-8") == whole
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "tags.csv"]
 
-    def test_another_model_or_other_options_are_refused(self, tag: Run, tones: Path, tmp_path: Path) -> None:
+    def test_other_options_are_refused(self, tag: Run, tones: Path, tmp_path: Path) -> None:
         self.interrupt(tag, tones, tmp_path / "tags.csv")
         status, _, err = tag(tones, "-o", tmp_path / "tags.csv", "--resume", "--top", "2")
         assert (status, said(err)) == (
@@ -140,6 +140,15 @@ class TestResume:
                 "or leave --resume out to begin anew"
             ],
         )
+
+    def test_another_model_is_refused(
+        self, tag: Run, run_earmark: Run, tones: Path, tmp_path: Path, make_tiny_bundle: Callable[..., Path]
+    ) -> None:
+        self.interrupt(tag, tones, tmp_path / "tags.csv")
+        other = make_tiny_bundle(tmp_path / "other.onnx", labels=("a", "b", "c"))
+        status, _, err = run_earmark("tag", tones, "-o", tmp_path / "tags.csv", "--resume", "--model", other)
+        assert status == 2
+        assert "this call has another model; give the same model and options" in err
 
     def test_another_format_may_be_had(self, tag: Run, tones: Path, tmp_path: Path, heard: list[str]) -> None:
         self.interrupt(tag, tones, tmp_path / "tags")
@@ -168,7 +177,9 @@ class TestResume:
                 return original(self, path, **how)
 
             patch.setattr(Tagger, "tag", interrupted)
-            assert tag(tones, "-o", output, "--workers", "1")[0] == 1
+            status, _, err = tag(tones, "-o", output, "--workers", "1")
+            assert status == 1
+            assert said(err) == [f"earmark: {output}: what is tagged is kept; the same call with --resume goes on"]
         assert journal_path(output).exists()
 
 

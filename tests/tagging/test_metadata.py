@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -322,7 +325,22 @@ class TestRefused:
         assert path.read_bytes() == content
         assert [other.name for other in path.parent.iterdir()] == [path.name]
 
+    def test_a_killed_process_leaves_the_file_and_the_next_call_tidies_up(self, make: Make) -> None:
+        path = make("flac")
+        content = path.read_bytes()
+        code = (
+            "import os, signal, sys; from earmark.tagging import metadata; from earmark.tagging.tagger import Tag; "
+            "metadata._check_sound = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
+            "metadata.write_tags(__import__('pathlib').Path(sys.argv[1]), [Tag('Bark', 0.9, 0.0, 1.0)])"
+        )
+        ended = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+        assert ended.returncode == -signal.SIGKILL
+        assert path.read_bytes() == content
+        assert len(list(path.parent.iterdir())) == 2
+        write_tags(path, TAGS)
+        assert [other.name for other in path.parent.iterdir()] == [path.name]
+
     def test_without_mutagen(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(__import__("sys").modules, "mutagen", None)
+        monkeypatch.setitem(sys.modules, "mutagen", None)
         with pytest.raises(MissingExtraError, match=r"--write-tags needs .* pip install 'earmark\[tags\]'"):
             check_installed()

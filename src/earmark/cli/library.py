@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,16 @@ class Memory:
         """The tags that are known, only to look at."""
         return self.open(model, options) if self.resume or self.index is not None else None
 
+    @contextmanager
+    def hint(self) -> Iterator[None]:
+        """On Ctrl-C, tell that nothing is lost."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.index is None and self.output is not None:
+                say(f"{self.output}: what is tagged is kept; the same call with --resume goes on")
+            raise
+
     def close(self, index: TagIndex | None, job: Job) -> None:
         """After all is done, keep what the next call can use."""
         if index is None:
@@ -114,7 +124,7 @@ def run(
             fail(error)
             return False
 
-    with nullcontext() if index is None else index:
+    with nullcontext() if index is None else index, memory.hint():
         if index is not None and destination.output is not None:
             remove_leftovers(destination.output)  # no other process writes to it, since the index is ours
         job = Job(library.recordings, index)

@@ -186,11 +186,13 @@ class TagIndex:
         for path in vanished:
             del self._places[path]
         if vanished or self._n_dead:
-            with atomic_path(self.path) as temporary, temporary.open("wb") as file:
-                file.write(msgspec.json.encode(_Head(VERSION, self.maker)) + b"\n")
-                for place in self._places.values():
-                    self._file.seek(place.offset)
-                    file.write(_line_at(self._file))
+            with atomic_path(self.path) as temporary:
+                with temporary.open("wb") as file:
+                    file.write(msgspec.json.encode(_Head(VERSION, self.maker)) + b"\n")
+                    for place in self._places.values():
+                        self._file.seek(place.offset)
+                        file.write(_line_at(self._file))
+                self._file.close()  # Windows replaces no file that is open
         return len(vanished)
 
     def remove(self) -> None:
