@@ -38,7 +38,7 @@ from earmark.training.crossval import SUMMARY
 from earmark.training.recipe import Recipe, load_recipe, to_tables
 
 RESULTS = Path(__file__).parent / "results"
-FIGURES = ("n_clips", "lwlrap", "map", "roc_auc", "f1", "accuracy", "folds", "lwlrap_per_label")
+FIGURES = ("n_clips", "lwlrap", "map", "map_micro", "roc_auc", "d_prime", "f1", "accuracy", "folds", "lwlrap_per_label")
 N_TAGGED_PER_FOLD = 2
 
 

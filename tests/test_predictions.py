@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from earmark import metrics
 from earmark.errors import CollectionError, EarmarkError, LabelError, PredictionsError
 from earmark.labels import Vocabulary
-from earmark.predictions import Predictions, mean, read_labels
+from earmark.predictions import Predictions, mean, read_groups, read_labels
 
 PETS = Vocabulary(["Bark", "Meow", "Purr"])
 TABLE = Predictions(("a.wav", "b.wav"), PETS, np.array([[0.9, 0.5, 0.1], [0.2, 0.3, 0.4]]))
@@ -390,3 +390,22 @@ class TestReadLabels:
         path = table_file(f'fname,labels\na.wav,Bark\nb.wav,"Purr,{label}"\n')
         text = f"{path} line 3: label '{label}' is not in the vocabulary{guess}"
         assert message_of(lambda: read_labels(path, PETS), LabelError) == text
+
+
+class TestReadGroups:
+    @pytest.mark.parametrize("header", ["fname,labels,site", "path,labels,site", "filename,category,site"])
+    def test_in_the_order_of_the_file(self, table_file: Callable[[str | bytes], Path], header: str) -> None:
+        path = table_file(f"{header}\nb.wav,Bark,forest \na.wav,Meow,\n")
+        assert read_groups(path, "site") == ("forest", "")
+
+    def test_a_column_that_is_not_there(self, table_file: Callable[[str | bytes], Path]) -> None:
+        path = table_file("fname,labels,group\na.wav,Bark,x\n")
+        assert message_of(lambda: read_groups(path, "groop"), CollectionError) == (
+            f"{path} line 1: columns 'fname', 'labels', 'group'; expected 'groop' among them; did you mean 'group'?"
+        )
+
+    def test_a_clip_that_stands_twice(self, table_file: Callable[[str | bytes], Path]) -> None:
+        path = table_file("labels,fname,group\nBark,a.wav,x\nBark,a.wav,y\n")
+        assert "clip 'a.wav' is there already in line 2" in message_of(
+            lambda: read_groups(path, "group"), CollectionError
+        )

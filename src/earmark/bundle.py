@@ -4,6 +4,9 @@ The specification is JSON under the key `earmark` of the file's metadata, so any
 alone reads it. The network takes pictures, (n, n_channels, height, n_frames) float32 as `front_end` makes them, or
 makes them itself of waveforms, (n, n_samples) float32; and gives scores, (n, n_labels) float32 in [0, 1]. It may give
 `frame_scores` as well, (n, n_labels, n_steps).
+
+A combination is a file whose graph takes nothing and gives `member0`, `member1` …, (n_bytes,) uint8 each: the members'
+own bundles, whole, so that they may have front ends, rates and windows of their own.
 """
 
 from __future__ import annotations
@@ -22,20 +25,93 @@ from earmark.labels import Vocabulary
 if TYPE_CHECKING:
     import onnx
 
-FIRST_VERSION, FORMAT_VERSION = 1, 2
-"""Of the specification, the first and the newest; the newest takes waveforms and weighs windows."""
+FIRST_VERSION, FORMAT_VERSION = 1, 3
+"""Of the specification, the first and the newest; 2 takes waveforms and weighs windows, 3 combines and calibrates."""
 
 METADATA_KEY = "earmark"
 INPUT_NAME = "pictures"
 WAVEFORMS_NAME = "waveforms"
 OUTPUT_NAME = "scores"
 FRAMES_NAME = "frame_scores"
+MEMBER_NAME = "member"
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8-static")
 """What an export's weights are stored as, and for the last one computed with; see docs/export.md."""
 
 Shape = list[int | str | None]
 """Of an input or an output; no integer where any length will do."""
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """``x @ weights + bias``: weights are (n_in, n_out), bias (n_out,); nested tuples of float."""
+
+    weights: tuple[tuple[float, ...], ...]
+    bias: tuple[float, ...]
+
+
+class Combination(msgspec.Struct, frozen=True, kw_only=True):
+    """How scores of members become one; `earmark.evaluation.mixing` does it.
+
+    Attributes
+    ----------
+    members
+        Their names, in order.
+    kind
+        ``"arithmetic"`` and ``"geometric"``: weighted means of scores. ``"rank"``: weighted mean of the places that
+        scores have among those of other clips. ``"ridge"`` and ``"mlp"``: a second-level model of all logits.
+    weights
+        Of the members, 0 or more, with the sum 1; none for a second-level model.
+    quantiles
+        For ``"rank"``: of each member and label, the scores at which the places `earmark.evaluation.mixing.LEVELS` lie,
+        (n_members, n_labels, n_levels).
+    layers
+        Of the second-level model, from the members' logits side by side to the labels' logits, ReLU between them.
+    tta
+        Of each member, the test-time augmentation that it was chosen with, as `earmark.audio.views.TtaSpec` writes it,
+        or None; empty where no member has any.
+    """
+
+    members: tuple[str, ...]
+    kind: Literal["arithmetic", "geometric", "rank", "ridge", "mlp"]
+    weights: tuple[float, ...] = ()
+    quantiles: tuple[tuple[tuple[float, ...], ...], ...] = ()
+    layers: tuple[Layer, ...] = ()
+    tta: tuple[dict[str, Any] | None, ...] = ()
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """How scores become probabilities, label by label; `earmark.evaluation.calibration` does it.
+
+    Attributes
+    ----------
+    method
+        ``"temperature"`` and ``"platt"``: ``sigmoid(slope * logit(score) + offset)``. ``"isotonic"``: straight lines
+        between points.
+    slopes, offsets
+        One a label; of a temperature, slopes are its inverse and offsets 0.
+    points
+        One a label: scores, rising, and the probabilities there. A label without points is left as it is.
+    """
+
+    method: Literal["temperature", "platt", "isotonic"]
+    slopes: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    points: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ()
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """From what score on a label is given.
+
+    Attributes
+    ----------
+    rule
+        What they are best for: ``"f1"``, or ``"precision 0.9"``.
+    values
+        One a label, in the order of the labels; None for a label that is never to be given.
+    """
+
+    rule: str
+    values: tuple[float | None, ...]
 
 
 class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +122,8 @@ class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
     labels
         In the order of the scores.
     front_end
-        The picture that the network takes, as `earmark.audio.picture.PictureSpec` writes it.
+        The picture that the network takes, as `earmark.audio.picture.PictureSpec` writes it; of a combination, the
+        one of the member that weighs most, and so are the windows.
     window_frames, hop_frames
         Length of a window in frames of the picture, and the step between windows of a longer clip.
     windows_weight
@@ -54,6 +131,12 @@ class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
         middle.
     input
         What the network takes, and the name of its input.
+    combination
+        How members make up the scores, where the file is a combination.
+    calibration
+        What is done to the scores last.
+    thresholds
+        Of the scores after that.
     metrics
         Cross-validated figures of the recipe, by name.
     recipe
@@ -65,7 +148,7 @@ class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
     earmark_version
         The release that wrote the file.
     format_version
-        Of this specification; `write_bundle` sets the lowest that says all, so that earlier releases read what they
+        Of this specification; `described` sets the lowest that says all, so that earlier releases read what they
         can.
     """
 
@@ -75,6 +158,9 @@ class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
     hop_frames: Annotated[int, msgspec.Meta(ge=1)]
     windows_weight: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     input: Literal["pictures", "waveforms"] = "pictures"
+    combination: Combination | None = None
+    calibration: Calibration | None = None
+    thresholds: Thresholds | None = None
     metrics: dict[str, float | None] = {}
     recipe: dict[str, Any] = {}
     data: str = ""
@@ -86,7 +172,9 @@ class BundleSpec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needed_version(self) -> int:
         """The lowest format whose readers make of this file what it says."""
-        return FORMAT_VERSION if self.input != INPUT_NAME or self.windows_weight != 1 else FIRST_VERSION
+        if self.combination is not None or self.calibration is not None:
+            return FORMAT_VERSION
+        return 2 if self.input != INPUT_NAME or self.windows_weight != 1 else FIRST_VERSION
 
 
 class Bundle:
@@ -98,6 +186,8 @@ class Bundle:
         The `.onnx` file.
     n_threads
         Threads that one call may use; 0 for one a core.
+    content
+        The file's bytes, where they are at hand; `path` is then a name for messages.
 
     Attributes
     ----------
@@ -105,6 +195,8 @@ class Bundle:
         What the file says of itself.
     vocabulary
         Its labels.
+    members
+        Of a combination, the bundles that it is made of, all of the same labels; it scores no windows itself.
     input_shape
         Of the pictures that the network takes, (n_windows, n_channels, height, n_frames), or of the waveforms,
         (n_windows, n_samples); no integer where any length will do.
@@ -117,17 +209,63 @@ class Bundle:
         When the file is missing, damaged, no bundle, or of a newer format.
     """
 
-    def __init__(self, path: str | Path, *, n_threads: int = 0) -> None:
+    def __init__(self, path: str | Path, *, n_threads: int = 0, content: bytes | None = None) -> None:
         self.path = Path(path)
-        self._session, metadata, inputs, outputs = _open_session(self.path, n_threads)
+        session, metadata, inputs, outputs = _open_session(self.path, n_threads, content)
         self.spec = _read_spec(self.path, metadata)
         try:
             self.vocabulary = Vocabulary(self.spec.labels)
         except LabelError as error:
             raise BundleError(f"{self.path}: its labels are not usable: {error}") from error
-        self._check_shape(inputs, outputs)
-        self.input_shape = tuple(inputs[self.spec.input])
+        self.members: tuple[Bundle, ...] = ()
+        self._check_lengths()
+        if self.spec.combination is not None:
+            self.members = self._open_members(session, n_threads, outputs)
+            self.input_shape: tuple[int | str | None, ...] = ()
+        else:
+            self._session = session
+            self._check_shape(inputs, outputs)
+            self.input_shape = tuple(inputs[self.spec.input])
         self.output_names = tuple(outputs)
+
+    def _open_members(
+        self, session: onnxruntime.InferenceSession, n_threads: int, outputs: dict[str, Shape]
+    ) -> tuple[Bundle, ...]:
+        assert self.spec.combination is not None
+        names = self.spec.combination.members
+        expected = [f"{MEMBER_NAME}{i}" for i in range(len(names))]
+        n_tta = len(self.spec.combination.tta)
+        if not names or list(outputs) != expected or n_tta not in {0, len(names)}:
+            raise BundleError(
+                f"{self.path}: holds {sorted(outputs)}, but {len(names)} members are named; the file was changed by "
+                "other hands: take the original"
+            )
+        members = tuple(
+            Bundle(f"{self.path}:{name}", n_threads=n_threads, content=session.run([output], {})[0].tobytes())
+            for name, output in zip(names, expected, strict=True)
+        )
+        for member in members:
+            if member.spec.labels != self.spec.labels or member.members:
+                raise BundleError(
+                    f"{member.path}: is itself a combination, or has other labels than the whole; combine the runs "
+                    "again with 'earmark combine'"
+                )
+        return members
+
+    def _check_lengths(self) -> None:
+        """Refuse a specification whose parts are not of as many labels as it names."""
+        spec, n = self.spec, len(self.spec.labels)
+        lengths = {"thresholds": len(spec.thresholds.values)} if spec.thresholds is not None else {}
+        if spec.calibration is not None and spec.calibration.method == "isotonic":
+            lengths["calibration points"] = len(spec.calibration.points)
+        elif spec.calibration is not None:
+            lengths |= {"slopes": len(spec.calibration.slopes), "offsets": len(spec.calibration.offsets)}
+        wrong = [f"{found} {name}" for name, found in lengths.items() if found != n]
+        if wrong:
+            raise BundleError(
+                f"{self.path}: {', '.join(wrong)} for {n} labels; the file was changed by other hands: take the "
+                "original"
+            )
 
     def scores(self, windows: np.ndarray) -> np.ndarray:
         """Score windows.
@@ -172,10 +310,10 @@ class Bundle:
 
 
 def _open_session(
-    path: Path, n_threads: int
+    path: Path, n_threads: int, content: bytes | None
 ) -> tuple[onnxruntime.InferenceSession, dict[str, str], dict[str, Shape], dict[str, Shape]]:
     """Load a network; gives also its metadata, and the shapes of what it takes and gives."""
-    if not path.is_file():
+    if content is None and not path.is_file():
         raise BundleError(f"{path}: no such model file; check the spelling, or train one with 'earmark train'")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
@@ -183,7 +321,10 @@ def _open_session(
     try:
         # without the fallback, which reports on standard output
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=False
+            str(path) if content is None else content,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=False,
         )
         inputs = {node.name: node.shape for node in session.get_inputs()}
         outputs = {node.name: node.shape for node in session.get_outputs()}
@@ -216,21 +357,27 @@ def _read_spec(path: Path, metadata: dict[str, str]) -> BundleSpec:
         raise BundleError(f"{path}: its specification is damaged ({error}); copy the file again") from error
 
 
+def described(model: onnx.ModelProto, spec: BundleSpec) -> onnx.ModelProto:
+    """Give a network its specification, in place of whatever metadata it has; the format's version is set here."""
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    said = msgspec.structs.replace(spec, format_version=spec.needed_version)
+    entry.key, entry.value = METADATA_KEY, msgspec.json.encode(said).decode()
+    return model
+
+
 def write_bundle(model: onnx.ModelProto, spec: BundleSpec, path: Path) -> None:
     """Write a network with its specification, whole or not at all.
 
     Parameters
     ----------
     model
-        From `pictures` or `waveforms` to `scores`; its metadata is replaced.
+        From `pictures` or `waveforms` to `scores`, or to the bundles of members; its metadata is replaced.
     spec
-        What to say of it; the format's version is set here.
+        What to say of it.
     path
         The `.onnx` file.
     """
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    said = msgspec.structs.replace(spec, format_version=spec.needed_version)
-    entry.key, entry.value = METADATA_KEY, msgspec.json.encode(said).decode()
+    described(model, spec)
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

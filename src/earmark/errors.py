@@ -50,6 +50,10 @@ class RunError(EarmarkError):
     """A run folder is incomplete, or does not belong to what is asked of it."""
 
 
+class DecisionError(EarmarkError):
+    """A decision on a clip's labels was made in view of what somebody else has decided since."""
+
+
 class CatalogError(EarmarkError):
     """A name is not in the catalog of what can be fetched, or the catalog is malformed."""
 

@@ -1,8 +1,8 @@
-"""How good scores are: lwlrap, mean average precision, ROC AUC, F1, accuracy.
+"""How good scores are: lwlrap, mean average precision, ROC AUC and d-prime, F1, accuracy.
 
 Every metric takes multi-hot `targets` and real `scores`, both (n_clips, n_labels), checks them with
 `validate` and gives one number, or NaN where the data leave it undefined. `evaluate` gives them all.
-The ranking metrics (lwlrap, average precision, ROC AUC, accuracy) ask only for an order, so logits do as
+The ranking metrics (lwlrap, average precision, ROC AUC, d-prime, accuracy) ask only for an order, so logits do as
 well as probabilities; `f1` compares with a threshold and wants scores between 0 and 1.
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from earmark.errors import MissingExtraError, PredictionsError
+from earmark.errors import PredictionsError
 
 # Comparisons made at once while ranking; bounds the memory to some 40 MB (a score and three masks each).
 _BLOCK_SIZE = 1 << 22
@@ -90,7 +91,7 @@ def lwlrap(targets: ArrayLike, scores: ArrayLike) -> float:
     >>> lwlrap([[1, 0, 1]], [[0.9, 0.5, 0.1]])  # (1/1 + 2/3) / 2
     0.8333333333333333
     """
-    _, precision = _precision_at_hits(*validate(targets, scores))
+    _, _, precision = precision_at_labels(targets, scores)
     return float(precision.mean()) if precision.size else math.nan
 
 
@@ -122,13 +123,35 @@ def lwlrap_per_label(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray,
         As `validate`.
     """
     target_array, score_array = validate(targets, scores)
-    columns, precision = _precision_at_hits(target_array, score_array)
-    n_labels = target_array.shape[1]
-    n_positives = np.bincount(columns, minlength=n_labels)
-    total = np.bincount(columns, weights=precision, minlength=n_labels)
-    per_label = np.full(n_labels, math.nan)
-    np.divide(total, n_positives, out=per_label, where=n_positives > 0)
-    return per_label, n_positives / max(1, len(columns))
+    _, columns, precision = _precision_at_labels(target_array, score_array)
+    return _label_means(columns, precision, target_array.shape[1])
+
+
+def precision_at_labels(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What lwlrap is the mean of: for each label that a clip has, the precision at its place in the clip's ranking.
+
+    A place is the number of labels that score at least as high, which gives ties the lowest place.
+
+    Parameters
+    ----------
+    targets
+        (n_clips, n_labels), 0 or 1.
+    scores
+        (n_clips, n_labels), finite.
+
+    Returns
+    -------
+    rows, columns : np.ndarray
+        (n_positives,) int64: clip and label of each, clip by clip.
+    precision : np.ndarray
+        (n_positives,) float64 in (0, 1].
+
+    Raises
+    ------
+    PredictionsError
+        As `validate`.
+    """
+    return _precision_at_labels(*validate(targets, scores))
 
 
 def mean_average_precision(
@@ -163,13 +186,7 @@ def mean_average_precision(
     if average not in ("macro", "micro"):
         raise ValueError(f"average={average!r}; expected 'macro' or 'micro'")
     target_array, score_array = validate(targets, scores)
-    if average == "micro":
-        target_array, score_array = target_array.reshape(-1, 1), score_array.reshape(-1, 1)
-    defined = np.flatnonzero(target_array.any(axis=0))
-    if not defined.size:
-        return math.nan
-    average_precision = _sklearn_metrics().average_precision_score
-    return float(np.mean([average_precision(target_array[:, i], score_array[:, i]) for i in defined]))
+    return _mean_average_precision(target_array, score_array, average)
 
 
 def roc_auc(targets: ArrayLike, scores: ArrayLike) -> float:
@@ -196,12 +213,37 @@ def roc_auc(targets: ArrayLike, scores: ArrayLike) -> float:
     PredictionsError
         As `validate`.
     """
-    target_array, score_array = validate(targets, scores)
-    defined = np.flatnonzero(target_array.any(axis=0) & ~target_array.all(axis=0))
-    if not defined.size:
-        return math.nan
-    area = _sklearn_metrics().roc_auc_score
-    return float(np.mean([area(target_array[:, i], score_array[:, i]) for i in defined]))
+    return _roc_auc(*validate(targets, scores))
+
+
+def d_prime(targets: ArrayLike, scores: ArrayLike) -> float:
+    """Sensitivity index: `roc_auc` as the distance of two normal laws of unit deviation.
+
+    ``sqrt(2) Phi^-1(AUC)``, Phi the normal distribution's; the area is averaged over labels first, as on AudioSet [1]_.
+
+    Parameters
+    ----------
+    targets
+        (n_clips, n_labels), 0 or 1.
+    scores
+        (n_clips, n_labels), finite. They must compare across clips.
+
+    Returns
+    -------
+    float
+        0 for chance; infinite for an area of 1, NaN where it is undefined.
+
+    Raises
+    ------
+    PredictionsError
+        As `validate`.
+
+    References
+    ----------
+    .. [1] S. Hershey et al., "CNN architectures for large-scale audio classification", ICASSP 2017,
+       https://arxiv.org/abs/1609.09430
+    """
+    return _distance(roc_auc(targets, scores))
 
 
 def f1(targets: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> float:
@@ -239,13 +281,7 @@ def f1(targets: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> float:
             f"scores run from {score_array.min():.4g} to {score_array.max():.4g}; F1 compares them with a threshold "
             "and expects 0 to 1; did you give logits? Apply the sigmoid first"
         )
-    chosen = score_array >= threshold
-    n_hits = (target_array & chosen).sum(axis=0)
-    n_positives = target_array.sum(axis=0)
-    defined = n_positives > 0
-    if not defined.any():
-        return math.nan
-    return float(np.mean(2 * n_hits[defined] / (n_positives + chosen.sum(axis=0))[defined]))
+    return _f1(target_array, score_array, threshold)
 
 
 def accuracy(targets: ArrayLike, scores: ArrayLike) -> float:
@@ -277,7 +313,7 @@ def accuracy(targets: ArrayLike, scores: ArrayLike) -> float:
             f"row {wrong[0]} of targets has {n_labels_of_clip[wrong[0]]} labels ({wrong.size} such rows); accuracy "
             "expects exactly one label a clip; for several labels use lwlrap or mean_average_precision"
         )
-    _, precision = _precision_at_hits(target_array, score_array)
+    _, _, precision = precision_at_labels(target_array, score_array)
     return float(np.mean(precision == 1)) if precision.size else math.nan
 
 
@@ -296,10 +332,11 @@ def evaluate(targets: ArrayLike, scores: ArrayLike, labels: Iterable[str]) -> di
     Returns
     -------
     dict
-        ``n_clips`` (int); ``lwlrap``, ``map`` (macro), ``roc_auc`` (macro), ``f1`` (macro, at 0.5), each
-        in [0, 1]; ``lwlrap_per_label``, a dictionary from label to value; ``accuracy``, only when every
-        clip has exactly one label. None stands where a metric is undefined: no positives, or, for
-        ``f1``, scores outside 0 to 1 (logits), which no threshold of 0.5 fits.
+        ``n_clips`` (int); ``lwlrap``, ``map`` (macro), ``map_micro``, ``roc_auc`` (macro), ``f1`` (macro,
+        at 0.5), each in [0, 1]; ``d_prime``; ``lwlrap_per_label``, a dictionary from label to value;
+        ``accuracy``, only when every clip has exactly one label. None stands where a metric is undefined:
+        no positives; for ``f1``, scores outside 0 to 1 (logits), which no threshold of 0.5 fits; for
+        ``d_prime``, an area of 0 or 1, which it says is infinitely far.
 
     Raises
     ------
@@ -312,26 +349,29 @@ def evaluate(targets: ArrayLike, scores: ArrayLike, labels: Iterable[str]) -> di
         raise PredictionsError(
             f"there are {len(names)} labels for {target_array.shape[1]} columns; give one label for each column"
         )
-    per_label, _ = lwlrap_per_label(target_array, score_array)
+    _, columns, precision = _precision_at_labels(target_array, score_array)
+    per_label, _ = _label_means(columns, precision, len(names))
+    area = _roc_auc(target_array, score_array)
     result: dict[str, Any] = {
         "n_clips": len(target_array),
-        "lwlrap": _nan_to_none(lwlrap(target_array, score_array)),
-        "map": _nan_to_none(mean_average_precision(target_array, score_array)),
-        "roc_auc": _nan_to_none(roc_auc(target_array, score_array)),
-        "f1": _nan_to_none(f1(target_array, score_array)) if _in_unit_range(score_array) else None,
+        "lwlrap": float(precision.mean()) if precision.size else None,
+        "map": _finite_or_none(_mean_average_precision(target_array, score_array, "macro")),
+        "map_micro": _finite_or_none(_mean_average_precision(target_array, score_array, "micro")),
+        "roc_auc": _finite_or_none(area),
+        "d_prime": _finite_or_none(_distance(area)),
+        "f1": _finite_or_none(_f1(target_array, score_array, 0.5)) if _in_unit_range(score_array) else None,
     }
     if len(target_array) and bool((target_array.sum(axis=1) == 1).all()):
-        result["accuracy"] = accuracy(target_array, score_array)
+        result["accuracy"] = float(np.mean(precision == 1))
     result["lwlrap_per_label"] = {
-        name: _nan_to_none(float(value)) for name, value in zip(names, per_label, strict=True)
+        name: _finite_or_none(float(value)) for name, value in zip(names, per_label, strict=True)
     }
     return result
 
 
-def _precision_at_hits(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Column of every positive, and the precision at its place in its clip's ranking.
+def _precision_at_labels(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `precision_at_labels` gives, of tables that are valid.
 
-    A place is the number of labels that score at least as high, which gives ties the lowest place.
     Only positives are ranked: a clip has one or two labels of eighty, so that counting for each
     is cheaper than sorting every row.
     """
@@ -343,16 +383,65 @@ def _precision_at_hits(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndar
         above = scores[rows[block]] >= scores[rows[block], columns[block], None]
         hits = above & targets[rows[block]]
         precision[block] = np.count_nonzero(hits, axis=1) / np.count_nonzero(above, axis=1)
-    return columns, precision
+    return rows, columns, precision
 
 
-def _sklearn_metrics() -> Any:
-    """scikit-learn's metrics, loaded late: it takes a second that tagging should not pay."""
-    try:
-        import sklearn.metrics
-    except ImportError:
-        raise MissingExtraError("scoring by average precision or ROC AUC", "train") from None
-    return sklearn.metrics
+def _label_means(columns: np.ndarray, precision: np.ndarray, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean precision of each label, and its share of all positives."""
+    n_positives = np.bincount(columns, minlength=n_labels)
+    total = np.bincount(columns, weights=precision, minlength=n_labels)
+    per_label = np.full(n_labels, math.nan)
+    np.divide(total, n_positives, out=per_label, where=n_positives > 0)
+    return per_label, n_positives / max(1, len(columns))
+
+
+def _mean_average_precision(targets: np.ndarray, scores: np.ndarray, average: Literal["macro", "micro"]) -> float:
+    if average == "micro":
+        targets, scores = targets.reshape(-1, 1), scores.reshape(-1, 1)
+    defined = np.flatnonzero(targets.any(axis=0))
+    if not defined.size:
+        return math.nan
+    return float(np.mean([_average_precision(targets[:, i], scores[:, i]) for i in defined]))
+
+
+def _average_precision(targets: np.ndarray, scores: np.ndarray) -> float:
+    """Average precision of one label that some clip has: the mean precision at its clips' places.
+
+    A place is the number of clips that score at least as high, and is found in the sorted scores.
+    """
+    own, everything = np.sort(scores[targets]), np.sort(scores)
+    hits = len(own) - np.searchsorted(own, own)
+    return float(np.mean(hits / (len(scores) - np.searchsorted(everything, own))))
+
+
+def _roc_auc(targets: np.ndarray, scores: np.ndarray) -> float:
+    defined = np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0))
+    if not defined.size:
+        return math.nan
+    return float(np.mean([_area(targets[:, i], scores[:, i]) for i in defined]))
+
+
+def _area(targets: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve of one label that some clips have and some have not."""
+    own, others = np.sort(scores[targets]), np.sort(scores[~targets])
+    n_below = np.searchsorted(others, own) + np.searchsorted(others, own, side="right")
+    return float(np.mean(n_below) / 2 / len(others))
+
+
+def _distance(area: float) -> float:
+    if math.isnan(area) or not 0 < area < 1:
+        return area if math.isnan(area) else math.copysign(math.inf, area - 0.5)
+    return math.sqrt(2) * NormalDist().inv_cdf(area)
+
+
+def _f1(targets: np.ndarray, scores: np.ndarray, threshold: float) -> float:
+    chosen = scores >= threshold
+    n_hits = (targets & chosen).sum(axis=0)
+    n_positives = targets.sum(axis=0)
+    defined = n_positives > 0
+    if not defined.any():
+        return math.nan
+    return float(np.mean(2 * n_hits[defined] / (n_positives + chosen.sum(axis=0))[defined]))
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
@@ -403,5 +492,5 @@ def _in_unit_range(scores: np.ndarray) -> bool:
     return bool(((scores >= 0) & (scores <= 1)).all())
 
 
-def _nan_to_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -233,6 +233,36 @@ def read_labels(path: str | os.PathLike[str], vocabulary: Vocabulary) -> tuple[t
     return tuple(fnames), vocabulary.encode(names)
 
 
+def read_groups(path: str | os.PathLike[str], column: str) -> tuple[str, ...]:
+    """Read the source of each clip from a table that `read_labels` reads.
+
+    Parameters
+    ----------
+    path
+        A CSV file in UTF-8.
+    column
+        Name of the column that says which clips belong together.
+
+    Returns
+    -------
+    tuple of str
+        (n_clips,) in the order of the file; empty where it is not known.
+
+    Raises
+    ------
+    CollectionError
+        If there is no such file or column, or a row has too few or too many cells.
+    """
+    path = Path(path)
+    rows = _read_rows(path, CollectionError)
+    _, header = next(rows)
+    if column not in header:
+        near = did_you_mean(column, header)
+        raise CollectionError(f"{path} line 1: columns {_some(header)}; expected '{column}' among them{near}")
+    key = next((header.index(name) for name, _ in _LABEL_COLUMNS if name in header), 0)
+    return tuple(row[header.index(column)].strip() for _, row in _records(path, rows, header, CollectionError, key))
+
+
 def _check_fnames(fnames: tuple[str, ...]) -> None:
     seen: set[str] = set()
     for row, fname in enumerate(fnames):

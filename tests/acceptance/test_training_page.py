@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from earmark.audio.views import TtaSpec
 from earmark.cli.train import train
 from earmark.training.augment.recipe import AugmentRecipe
 from earmark.training.recipe import FitRecipe, LossRecipe, ModelRecipe, Stage, built_in_recipes, load_recipe
@@ -17,7 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
 COMMANDS = [line for line in PAGE.replace("\\\n", " ").splitlines() if line.startswith("earmark train ")]
 
 
-@pytest.mark.parametrize("table", [AugmentRecipe, FitRecipe, LossRecipe, ModelRecipe, Stage])
+@pytest.mark.parametrize("table", [AugmentRecipe, FitRecipe, LossRecipe, ModelRecipe, Stage, TtaSpec])
 def test_every_key_is_named(table: type) -> None:
     named = set(re.findall(r"[a-z_0-9]+", " ".join(re.findall(r"`([^`]*)`", PAGE))))
     assert set(table.__struct_fields__) <= named

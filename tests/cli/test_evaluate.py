@@ -108,3 +108,39 @@ def test_half_a_call(run_earmark: Run, tmp_path: Path) -> None:
     status, _, err = run_earmark("evaluate", tmp_path / "scores.csv")
     assert status == 2
     assert "Missing argument 'LABELS'" in err
+
+
+GROUPED = "fname,labels,source\na.wav,Bark,x\nb.wav,Bark,x\nc.wav,Meow,\n"
+
+
+def test_intervals_stand_beside_the_figures(evaluate: Run) -> None:
+    status, out, err = evaluate(PREDICTIONS, LABELS, "--interval")
+    assert (status, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert ["lwlrap", "0.6667", "0.5000", "1.0000"] in lines  # all draws of a.wav, or none
+    assert ["Meow", "0.5000", "0.5000", "0.5000"] in lines
+    assert ["Purr"] in lines
+    assert out.endswith("the middle 95% of 1000 draws of 3 clips with replacement\n")
+
+
+def test_intervals_of_sources_as_json(evaluate: Run) -> None:
+    status, out, _ = evaluate(PREDICTIONS, GROUPED, "--interval", "--groups", "source", "--format", "json")
+    found = json.loads(out)["intervals"]
+    assert status == 0
+    assert (found["drawn"], found["n_drawn"], found["level"]) == ("sources", 2, 0.95)
+    # both times the two of x, one of each, or both times c.wav
+    assert found["lwlrap"] == pytest.approx([1 / 2, 3 / 4])
+    assert found["lwlrap_per_label"] == {"Bark": [0.75, 0.75], "Meow": [0.5, 0.5], "Purr": None}
+    assert found["accuracy"] == pytest.approx([0, 1 / 2])
+
+
+def test_a_group_column_that_is_not_there(evaluate: Run) -> None:
+    status, _, err = evaluate(PREDICTIONS, GROUPED, "--interval", "--groups", "sorce")
+    assert status == 1
+    assert "columns 'fname', 'labels', 'source'; expected 'sorce' among them; did you mean 'source'?" in err
+
+
+def test_groups_without_an_interval(evaluate: Run) -> None:
+    status, _, err = evaluate(PREDICTIONS, GROUPED, "--groups", "source")
+    assert status == 2
+    assert "add --interval" in err

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,12 +15,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from earmark.bundle import Bundle, write_bundle
+from earmark.bundle import Bundle, Combination, write_bundle
 from earmark.data.encoding import Encoding
 from earmark.data.layouts import read_collection
 from earmark.data.pack import pack
 from earmark.tagging.parity import Parity
 from earmark.tagging.tagger import load
+from earmark.training.export.members import graph_of_members
 
 Run = Callable[..., tuple[int, str, str]]
 MakeBundle = Callable[..., Path]
@@ -313,3 +315,24 @@ def test_without_the_extra(
         "",
         "earmark: exporting (onnx) needs libraries that are not installed: pip install 'earmark[train]'\n",
     )
+
+
+def test_each_member_of_a_combination(
+    run_earmark: Run, convolving: Path, tiny_bundle: Path, tones: Path, tmp_path: Path
+) -> None:
+    files = [convolving, convolving]
+    spec = msgspec.structs.replace(
+        Bundle(tiny_bundle).spec,
+        combination=Combination(members=("a", "b"), kind="arithmetic", weights=(0.5, 0.5)),
+    )
+    write_bundle(graph_of_members([file.read_bytes() for file in files]), spec, tmp_path / "both.onnx")
+    status, out, _ = run_earmark("export", tmp_path / "both.onnx", "-o", tmp_path / "a.onnx", "--input", "waveform")
+    assert status == 0
+    assert cells(out)["input"] == ["log-mel", "waveform"]
+    exported = Bundle(tmp_path / "a.onnx")
+    assert exported.spec.combination == spec.combination
+    assert [member.spec.input for member in exported.members] == ["waveforms", "waveforms"]
+    assert exported.spec.export["largest"] < 1e-3
+    smaller = ("--precision", "int8-static", "--data", tones)
+    assert run_earmark("export", tmp_path / "both.onnx", "-o", tmp_path / "b.onnx", *smaller)[0] == 0
+    assert [member.spec.export["precision"] for member in Bundle(tmp_path / "b.onnx").members] == ["int8-static"] * 2

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from earmark.predictions import Predictions
+from tests.conftest import tiny_model
 
 Run = Callable[..., tuple[int, str, str]]
 WriteTone = Callable[..., Path]
@@ -133,4 +137,112 @@ def test_a_layout_that_is_none(run_earmark: Run, contest: Path, tiny_bundle: Pat
 def test_no_target(run_earmark: Run, contest: Path, tiny_bundle: Path) -> None:
     status, _, err = run_earmark("predict", tiny_bundle, contest)
     assert status == 2
-    assert "Missing option '--output' / '-o'" in err
+    assert "nowhere to write to; name a table with --output / -o" in err
+
+
+def test_views_change_scores_and_the_seed_changes_views(run_earmark: Run, contest: Path, tiny_bundle: Path) -> None:
+    def scores(*options: object) -> np.ndarray:
+        target = contest / "submission.csv"
+        assert run_earmark("predict", tiny_bundle, contest, "-o", target, *options)[0] == 0
+        return Predictions.read(target).scores
+
+    plain, augmented, again = scores(), scores("--tta", 3), scores("--tta", 3)
+    np.testing.assert_array_equal(augmented, again)
+    assert (plain != augmented).any()
+    assert (augmented != scores("--tta", 3, "--seed", 1)).any()
+    np.testing.assert_allclose(scores("--tta", 3, "--tta-weight", 0), plain, atol=1e-6)
+    np.testing.assert_allclose(scores("--tta", 3, "--tta-all-windows"), plain, atol=0.1)
+
+
+def test_a_weight_without_views(run_earmark: Run, contest: Path, tiny_bundle: Path) -> None:
+    status, _, err = run_earmark("predict", tiny_bundle, contest, "-o", contest / "a.csv", "--tta-weight", 0.3)
+    assert status == 2
+    assert "go with --tta N" in err
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, make_tiny_bundle: Callable[..., Path]) -> Path:
+    """A run of two folds: the first one's network is right, the second one's takes low for high."""
+    run = tmp_path / "run"
+    (run / "fold-0").mkdir(parents=True)
+    (run / "fold-1").mkdir()
+    make_tiny_bundle(run / "fold-0" / "model.onnx")
+    make_tiny_bundle(run / "fold-1" / "model.onnx", model=upside_down())
+    make_tiny_bundle(run / "model.onnx")
+    (run / "recipe.toml").write_text('name = "tiny"\n\n[tta]\nn = 2\ngain_db = 1.0\n')
+    (run / "folds.csv").write_text("fname,fold\na.wav,1\nb.wav,0\nlearned.wav,-1\n")
+    return run
+
+
+def upside_down() -> onnx.ModelProto:
+    """The tiny network with its bands in reverse."""
+    model = tiny_model()
+    weights = numpy_helper.to_array(model.graph.initializer[0])[::-1]
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights.copy(), "weights"))
+    return model
+
+
+@pytest.fixture
+def learned(write_tone: WriteTone, run_folder: Path) -> Path:
+    """What the run was learned from, and a clip more."""
+    folder = write_tone("own/a.wav", 300.0).parent
+    for name in ("b.wav", "learned.wav", "more.wav"):
+        write_tone(f"own/{name}", 300.0)
+    rows = "".join(f"{name}.wav,low\n" for name in ("more", "b", "a", "learned"))
+    (folder / "clips.csv").write_text(f"path,labels\n{rows}")
+    (folder / "vocabulary.csv").write_text("label\nlow\nmid\nhigh\n")
+    return folder
+
+
+def test_each_clip_is_scored_by_the_fold_that_held_it_out(run_earmark: Run, run_folder: Path, learned: Path) -> None:
+    target = run_folder / "plain.csv"
+    options = ("--vocabulary", learned / "vocabulary.csv", "--out-of-fold")
+    assert run_earmark("predict", run_folder, learned, "-o", target, "--tta", 0, *options)[0] == 0
+    table = Predictions.read(target)
+    assert table.fnames == ("a.wav", "b.wav")
+    assert [table.labels.names[i] for i in table.scores.argmax(axis=1)] == ["high", "low"]
+
+
+def test_out_of_fold_with_tta_stands_beside_the_plain_one(run_earmark: Run, run_folder: Path, learned: Path) -> None:
+    options = ("--vocabulary", learned / "vocabulary.csv", "--out-of-fold")
+    assert run_earmark("predict", run_folder, learned, *options, "--seed", 5)[0] == 0
+    said = tomllib.loads((run_folder / "predictions-tta.toml").read_text())
+    assert said == {"n": 2, "weight": 0.5, "windows": "random", "gain_db": 1.0, "shift_s": 0.1, "seed": 5}
+    of_files = Predictions.read(run_folder / "predictions-tta.csv")
+    assert of_files.fnames == ("a.wav", "b.wav")
+    assert (
+        run_earmark("data", "pack", learned, "-o", learned.parent / "store", "--sample-rate", 16000, *options[:2])[0]
+        == 0
+    )
+    assert run_earmark("predict", run_folder, learned.parent / "store", "--out-of-fold", "--seed", 5)[0] == 0
+    of_store = Predictions.read(run_folder / "predictions-tta.csv")
+    np.testing.assert_allclose(of_store.scores, of_files.scores, atol=0.02)  # a store rounds
+
+
+def test_a_clip_of_the_run_that_is_missing(run_earmark: Run, run_folder: Path, learned: Path) -> None:
+    (learned / "clips.csv").write_text("path,labels\na.wav,low\n")
+    status, _, err = run_earmark("predict", run_folder, learned, "--out-of-fold")
+    assert status == 1
+    assert "lacks 1 of the 2 clips that" in err
+    assert "the first is 'b.wav'; give the collection that the run was learned from" in err
+
+
+def test_out_of_fold_of_a_bundle(run_earmark: Run, tiny_bundle: Path, learned: Path) -> None:
+    status, _, err = run_earmark("predict", tiny_bundle, learned, "--out-of-fold", "--tta", 2)
+    assert status == 2
+    assert "no folds.csv; --out-of-fold goes with the folder of a run" in err
+
+
+def test_folds_averaged_by_the_geometric_mean(run_earmark: Run, contest: Path, run_folder: Path) -> None:
+    parts = []
+    for model in ("fold-0/model.onnx", "fold-1/model.onnx"):
+        assert run_earmark("predict", run_folder / model, contest, "-o", contest / "part.csv")[0] == 0
+        parts.append(Predictions.read(contest / "part.csv").scores)
+    assert run_earmark("predict", run_folder, contest, "-o", contest / "mean.csv", "--mean", "geometric")[0] == 0
+    np.testing.assert_allclose(Predictions.read(contest / "mean.csv").scores, np.sqrt(parts[0] * parts[1]), atol=1e-6)
+
+
+def test_a_geometric_mean_of_one(run_earmark: Run, contest: Path, tiny_bundle: Path) -> None:
+    status, _, err = run_earmark("predict", tiny_bundle, contest, "-o", contest / "a.csv", "--mean", "geometric")
+    assert status == 2
+    assert "networks of folds (fold-0/model.onnx …): 0; a geometric mean takes two or more" in err

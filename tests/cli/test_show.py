@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from earmark.cli.show import show
-from earmark.errors import RecipeError
+from earmark.errors import LabelError, RecipeError, RunError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -64,3 +64,51 @@ def test_bare_draws_one_file_alone(write_tone: Callable[..., Path], tmp_path: Pa
 def test_wrong_setting_is_explained(write_tone: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean 'n_mels'"):
         run(write_tone(), "--set", "picture.log_mel.n_mel=3", "-o", tmp_path / "picture.png")
+
+
+def test_explain_marks_what_made_a_tag(tiny_bundle: Path, write_tone: Callable[..., Path], tmp_path: Path) -> None:
+    result = run(write_tone(duration_s=0.3), "--explain", tiny_bundle, "--label", "low", "-o", tmp_path / "why.png")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("low 0.")
+    assert result.stdout.endswith(f"by occlusion: {tmp_path / 'why.png'}\n")
+    assert (tmp_path / "why.png").read_bytes()[:8] == PNG
+
+
+def test_explain_takes_the_best_label_and_a_name_of_its_own(
+    tiny_bundle: Path, write_tone: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(write_tone("tone.wav", frequency_hz=5000), "--explain", tiny_bundle, "--start", "0.1", "--end", "0.4")
+    assert result.stdout.endswith("by occlusion: tone-high.png\n")
+    assert (tmp_path / "tone-high.png").is_file()
+
+
+def test_an_unknown_label_is_named_before_all_the_work(
+    tiny_bundle: Path, write_tone: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(LabelError, match="did you mean 'high'"):
+        run(write_tone(), "--explain", tiny_bundle, "--label", "hihg", "-o", tmp_path / "why.png")
+
+
+def test_grad_cam_of_a_bundle_is_refused(tiny_bundle: Path, write_tone: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="Grad-CAM needs a network in torch's form; give the run's folder, or --method"):
+        run(write_tone(), "--explain", tiny_bundle, "--method", "grad-cam", "-o", tmp_path / "why.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--label", "low", "-o", "a.png"], "--label, --method, --start and --end go with --explain MODEL"),
+        ([], "there is no name for the picture; give it with -o picture.png"),
+    ],
+)
+def test_wrong_calls_are_explained(arguments: list[str], said: str, write_tone: Callable[..., Path]) -> None:
+    result = run(write_tone(), *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_explain_takes_one_file(tiny_bundle: Path, write_tone: Callable[..., Path]) -> None:
+    result = run(write_tone("a.wav"), write_tone("b.wav"), "--explain", tiny_bundle)
+    assert result.exit_code == 2
+    assert "--explain draws one file; got" in result.stderr

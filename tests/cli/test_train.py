@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from earmark.cli.report import report
+from earmark.cli.show import show
 from earmark.cli.train import train
 from earmark.data.encoding import Encoding
 from earmark.data.layouts import read_collection
 from earmark.data.pack import pack
 from earmark.errors import BundleError, CollectionError, LabelError, RecipeError
+from earmark.predictions import Predictions
 
 RATE = 8000
 SETTINGS = (
@@ -55,6 +59,16 @@ def test_train_prints_the_folds_and_leaves_a_run(collection: Path, tmp_path: Pat
     assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["fold", "fold", "out"]
     assert (tmp_path / "run" / "model.onnx").is_file()
     assert "epoch" in result.stderr
+
+
+def test_with_tta_in_the_recipe_predictions_are_made_twice(collection: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run(collection, "-o", folder, "--folds", "2", "--set", "tta.n=3", "--set", "tta.weight=1").exit_code == 0
+    plain, augmented = (Predictions.read(folder / f"predictions{name}.csv") for name in ("", "-tta"))
+    assert augmented.fnames == plain.fnames
+    assert augmented.labels == plain.labels
+    assert 0 < np.abs(augmented.scores - plain.scores).max() < 0.5
+    assert tomllib.loads((folder / "predictions-tta.toml").read_text())["n"] == 3
 
 
 def test_one_fold_alone(collection: Path, tmp_path: Path) -> None:
@@ -222,3 +236,71 @@ def test_a_run_may_begin_with_another_runs_weights(collection: Path, tmp_path: P
     weights = tmp_path / "first" / "fold-0" / "network.pt"
     result = run(collection, "-o", tmp_path / "next", "--folds", "2", "--fold", "0", "--set", f"model.init={weights}")
     assert "tensors from network.pt" in result.stderr
+
+
+def with_noisy(collection: Path) -> Path:
+    """The same tones, every third of them labelled by a machine."""
+    first, *rows = (collection / "clips.csv").read_text().splitlines()
+    subsets = [f"{row},{'noisy' if i % 3 == 2 else 'curated'}" for i, row in enumerate(rows)]
+    (collection / "clips.csv").write_text("\n".join([f"{first},subset", *subsets]) + "\n")
+    return collection
+
+
+def test_a_strategy_is_said_beforehand(collection: Path, tmp_path: Path) -> None:
+    options = ("-o", tmp_path / "run", "--folds", "2", "--dry-run", "--set", "noisy.strategy=relabel")
+    result = run(with_noisy(collection), *options)
+    assert result.exit_code == 0
+    said = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
+    assert said["clips"].endswith("8 of 2 labels, 0 never held out")
+    assert said["noisy"].endswith(
+        "4 clips, never held out, by the strategy 'relabel'; a fold learns 3 other networks before its own"
+    )
+    assert said["folds"].endswith("2, of 4 clips; each learns from 4")
+
+
+def test_noisy_clips_are_learned_from_by_a_strategy_and_judged_by_none(collection: Path, tmp_path: Path) -> None:
+    result = run(with_noisy(collection), "-o", tmp_path / "run", "--folds", "2", "--set", "noisy.strategy=all")
+    assert result.exit_code == 0
+    judged = [line.split(",")[0] for line in (tmp_path / "run" / "predictions.csv").read_text().splitlines()[1:]]
+    assert judged == [f"ton {i}.wav" for i in range(12) if i % 3 < 2]
+
+
+def test_a_strategy_without_noisy_clips_is_refused(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(CollectionError, match="has no noisy clips, which the recipe wants to learn from"):
+        run(collection, "-o", tmp_path / "run", "--set", "noisy.strategy=all")
+
+
+def test_a_finished_run_has_a_page_with_players(collection: Path, tmp_path: Path) -> None:
+    run(collection, "-o", tmp_path / "run", "--folds", "2")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 12
+    noted = (tmp_path / "run" / "clips.csv").read_text(encoding="utf-8").splitlines()
+    assert noted[0] == "fname,labels,group,path"
+    assert noted[1].endswith(f",{collection / 'ton 0.wav'}")
+
+    # what the page was made of may be moved
+    said = CliRunner().invoke(report, [str(tmp_path / "run"), "-o", str(tmp_path / "again.html")])
+    assert said.exit_code == 0
+    assert (tmp_path / "again.html").read_text(encoding="utf-8").count("<audio") == 12
+    moved = tmp_path / "moved"
+    shutil.move(collection, moved)
+    said = CliRunner().invoke(report, [str(tmp_path / "run")])
+    assert said.exit_code == 0
+    assert "12 clips have no player, the first: " in said.stderr
+    said = CliRunner().invoke(report, [str(tmp_path / "run"), "--data", str(moved)])
+    assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8").count("<audio") == 12
+
+    # and its networks explain themselves
+    shown = ["--explain", str(tmp_path / "run"), "--label", "high", "-o", str(tmp_path / "why.png")]
+    said = CliRunner().invoke(show, [str(moved / "ton 1.wav"), *shown], catch_exceptions=False)
+    assert "by Grad-CAM" in said.stdout
+    assert (tmp_path / "why.png").is_file()
+    one = str(tmp_path / "run" / "fold-1" / "network.pt")
+    shown[1] = one
+    said = CliRunner().invoke(show, [str(moved / "ton 1.wav"), *shown], catch_exceptions=False)
+    assert "by Grad-CAM" in said.stdout
+
+
+def test_a_run_that_is_not_finished_has_no_page(collection: Path, tmp_path: Path) -> None:
+    run(collection, "-o", tmp_path / "run", "--folds", "2", "--fold", "0")
+    assert not (tmp_path / "run" / "report.html").exists()

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from earmark.data import partial as making
-from earmark.data.cache import cached_store, curated_store
+from earmark.data.cache import cached_store, training_store
 from earmark.data.layouts import read_collection
 from earmark.data.manifest import Manifest
 from earmark.errors import CollectionError, StoreError
@@ -137,21 +137,21 @@ class TestCache:
 
 class TestCurated:
     def test_a_collection_is_packed_without_its_noisy_and_test_clips(self, fsdkaggle2019_folder: Path) -> None:
-        store = curated_store(fsdkaggle2019_folder, RATE, progress=False)
+        store = training_store(fsdkaggle2019_folder, RATE, progress=False)
         assert store.manifest.names == ("0a.wav", "0b.wav", "0c.wav", "0d.wav")
         assert store.manifest.clips[1].labels == ("Meow", "Bark")
         assert store.manifest.clips[1].group == "11+12"
 
     def test_a_store_may_hold_noisy_and_test_clips_too(self, fsdkaggle2019_folder: Path, tmp_path: Path) -> None:
         whole = packed(read_collection(fsdkaggle2019_folder), tmp_path / "store")
-        store = curated_store(tmp_path / "store", RATE)
+        store = training_store(tmp_path / "store", RATE)
         assert (len(whole), len(store)) == (8, 4)
         assert store.manifest.names == ("0a.wav", "0b.wav", "0c.wav", "0d.wav")
         np.testing.assert_array_equal(store.waveform(3), whole.waveform(3))
 
     def test_a_store_is_taken_at_its_own_rate(self, esc50_folder: Path, tmp_path: Path) -> None:
         packed(read_collection(esc50_folder), tmp_path / "store")
-        store = curated_store(tmp_path / "store", 32_000)
+        store = training_store(tmp_path / "store", 32_000)
         assert store.sample_rate == RATE
         assert [clip.fold for clip in store.manifest.clips] == [1, 1, 2, 1, 2, 2]
 
@@ -166,11 +166,28 @@ class TestCurated:
         data = tmp_path / "store" if from_store else esc50_folder
         if from_store:
             packed(read_collection(esc50_folder), data)
-        store = curated_store(
+        store = training_store(
             data, RATE, read=lambda path: select(read_collection(path)), select=select, progress=False
         )
         assert [clip.labels[0] for clip in store.manifest.clips] == ["rain", "cat", "cat", "rain"]
         assert len(store.waveform(3)) == 400
+
+    @pytest.mark.parametrize("from_store", [False, True])
+    def test_noisy_clips_stand_behind_the_curated_ones(
+        self, from_store: bool, fsdkaggle2019_folder: Path, tmp_path: Path
+    ) -> None:
+        data = fsdkaggle2019_folder
+        if from_store:
+            packed(read_collection(data), tmp_path / "store")
+            data = tmp_path / "store"
+        store = training_store(data, RATE, noisy=True, progress=False)
+        subsets = [clip.subset for clip in store.manifest.clips]
+        assert subsets == ["curated"] * 4 + ["noisy"] * (len(subsets) - 4)
+        assert len(subsets) > 4
+
+    def test_noisy_clips_that_are_not_there_are_missed(self, esc50_folder: Path) -> None:
+        text = error_of(lambda: training_store(esc50_folder, RATE, noisy=True), CollectionError)
+        assert "has no noisy clips, which the recipe wants to learn from; set noisy.strategy=ignore" in text
 
     @pytest.mark.parametrize("from_store", [False, True])
     def test_nothing_to_learn_from(self, from_store: bool, tmp_path: Path, write_tone: Callable[..., Path]) -> None:
@@ -179,5 +196,5 @@ class TestCurated:
         data = tmp_path / ("store" if from_store else "in")
         if from_store:
             packed(read_collection(tmp_path / "in"), data)
-        text = error_of(lambda: curated_store(data, RATE), CollectionError)
+        text = error_of(lambda: training_store(data, RATE), CollectionError)
         assert text == f"{data}: has no curated clips to learn from"

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 
+from earmark.audio.picture import PictureSpec
+from earmark.audio.views import TtaSpec
+from earmark.data.encoding import Encoding
 from earmark.data.manifest import Clip, Manifest
-from earmark.errors import BundleError
+from earmark.data.pack import pack
+from earmark.data.spectrograms import log_mel_encoding
+from earmark.data.store import open_store
+from earmark.errors import BundleError, CollectionError
 from earmark.labels import Vocabulary
 from earmark.tagging.predict import predict_clips
 from earmark.tagging.tagger import Tagger, load
+from tests.conftest import TINY_PICTURE
 
 WriteTone = Callable[..., Path]
 
@@ -92,3 +100,24 @@ def test_labels_that_the_model_does_not_know(tagger: Tagger, tmp_path: Path, lab
     assert str(caught.value) == (
         f"{tagger.bundle.path}: does not know {text.format(root=tmp_path)}use a model that was learned for them"
     )
+
+
+def test_a_packed_store_scores_as_its_files(tagger: Tagger, write_tone: WriteTone, tmp_path: Path) -> None:
+    paths = [write_tone("own/a.wav", 300, sample_rate=16_000), write_tone("own/b.wav", 5000, sample_rate=16_000)]
+    manifest = collection(paths, ["low", "mid", "high"], tmp_path / "own")
+    tta = TtaSpec(n=2)
+    of_files, _ = predict_clips(tagger, manifest, tta=tta, progress=False)
+    for name, encoding in {"waveforms": Encoding.waveform(16_000), "log-mel": log_mel_encoding(TINY_PICTURE)}.items():
+        pack(manifest, tmp_path / name, encoding, progress=False)
+        store = open_store(tmp_path / name)
+        of_store, _ = predict_clips(tagger, store.manifest, store=store, tta=tta, progress=False)
+        np.testing.assert_allclose(of_store.scores, of_files.scores, atol=0.02)  # stores round
+
+
+def test_spectrograms_of_another_front_end_are_refused(tagger: Tagger, write_tone: WriteTone, tmp_path: Path) -> None:
+    manifest = collection([write_tone("own/a.wav", 300)], ["low"], tmp_path / "own")
+    other = msgspec.structs.replace(TINY_PICTURE.log_mel, n_mels=30)
+    pack(manifest, tmp_path / "store", log_mel_encoding(PictureSpec(log_mel=other)), progress=False)
+    store = open_store(tmp_path / "store")
+    with pytest.raises(CollectionError, match=r"spectrograms of another front end than .*tiny.onnx takes"):
+        predict_clips(tagger, store.manifest, store=store, progress=False)

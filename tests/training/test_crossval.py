@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -285,3 +286,9 @@ def test_a_run_says_what_its_clips_are_labelled_with(finished: Path, tiny_store:
     names, targets = read_labels(finished / "clips.csv", tiny_store.manifest.vocabulary)
     assert names == tuple(tiny_store.manifest.names)
     np.testing.assert_array_equal(targets, tiny_store.manifest.targets())
+
+
+def test_a_run_says_where_its_recordings_lay(finished: Path, tiny_store: Store) -> None:
+    with open(finished / "clips.csv", encoding="utf-8", newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    assert paths == [os.path.abspath(clip.path) for clip in tiny_store.manifest.clips]

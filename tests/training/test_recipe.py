@@ -22,6 +22,13 @@ def test_recipe_survives_toml() -> None:
     assert load_recipe_from_text(tomli_w.dumps(to_tables(recipe))) == recipe
 
 
+def test_a_strategy_survives_toml() -> None:
+    settings = ["noisy.strategy=agree", "noisy.rate=0.5", "noisy.agree_top=3", "noisy.rounds=0"]
+    recipe = load_recipe("fast", settings)
+    assert (recipe.noisy.rate, recipe.noisy.agree_top, recipe.noisy.rounds) == (0.5, 3, 0)
+    assert load_recipe_from_text(tomli_w.dumps(to_tables(recipe))) == recipe
+
+
 def load_recipe_from_text(text: str) -> Recipe:
     import msgspec
 
@@ -63,6 +70,16 @@ def test_numbers_may_be_written_as_people_write_them() -> None:
         ("fit.stages=[{epochs=2}, {epoch=3}]", "unknown key 'fit.stages[1].epoch'; did you mean 'epochs'?"),
         ("fit.stages=[{epochs=2}, {epochs=3}]", "epochs is 100, but the stages have 5 in all; set epochs = 5"),
         ("augment.noise.snr_db=[30.0, 10.0]", "snr_db is [30.0, 10.0]; expected the lower limit first"),
+        ("noisy.strategy=trust", "noisy.strategy: Invalid enum value 'trust'"),
+        ("noisy.rates=1.0", "unknown key 'noisy.rates'; did you mean 'rate'?; known here are strategy, rate"),
+        ("noisy.rate=-1", "noisy.rate: Expected `float` >= 0.0"),
+        ("noisy.given_weight=2", "noisy.given_weight: Expected `float` <= 1.0"),
+        (
+            "noisy.rate=2",
+            "rate goes with strategy 'all' or 'hard-classes' or 'two-heads' or 'agree' or 'relabel' or 'soft' alone; "
+            "got 'ignore'; leave rate out, or change the strategy",
+        ),
+        ("noisy={strategy='soft', rounds=3}", "rounds goes with strategy 'agree' or 'relabel' alone; got 'soft'"),
         ("epochs", "'epochs' sets nothing; expected key=value, such as fit.epochs=10"),
         ("window_s.x=1", "'window_s.x=1': 'window_s' is a value, not a table of values"),
     ],

@@ -7,6 +7,7 @@ three. Training does the same to whole batches on its device, and tests hold the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -242,14 +243,44 @@ def windows(
     np.ndarray
         (n_windows, n_channels, height, window_frames) float32.
     """
-    shift, factor = normalizer(spectrogram, spec)
-    n_frames = spectrogram.shape[1]
-    if n_frames < window_frames:
-        wrap = spec.short == "wrap"
-        filled = {"mode": "wrap"} if wrap else {"constant_values": spec.log_mel.silence}
-        spectrogram = np.pad(spectrogram, [(0, 0), (0, window_frames - n_frames)], **filled)
     starts, _ = scored_windows(spectrogram.shape[1], window_frames, hop_frames, windows_weight)
-    cut = np.stack([spectrogram[:, start : start + window_frames] for start in starts])
+    return windows_at(spectrogram, spec, window_frames, starts, normalizer(spectrogram, spec))
+
+
+def windows_at(
+    spectrogram: np.ndarray,
+    spec: PictureSpec,
+    window_frames: int,
+    starts: Sequence[int],
+    normal: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Cut pictures from a clip's spectrogram where they are wanted.
+
+    Parameters
+    ----------
+    spectrogram
+        (n_mels, n_frames), from `clip_log_mel`.
+    spec
+        The front end.
+    window_frames
+        Length of a window.
+    starts
+        First frames; what a window has before the clip's first and behind its last is filled as the front end says.
+    normal
+        From `normalizer`.
+
+    Returns
+    -------
+    np.ndarray
+        (n_windows, n_channels, height, window_frames) float32.
+    """
+    n_before = max(0, -min(starts))
+    n_behind = max(0, max(starts) + window_frames - spectrogram.shape[1])
+    if n_before or n_behind:
+        filled = {"mode": "wrap"} if spec.short == "wrap" else {"constant_values": spec.log_mel.silence}
+        spectrogram = np.pad(spectrogram, [(0, 0), (n_before, n_behind)], **filled)
+    cut = np.stack([spectrogram[:, start + n_before :][:, :window_frames] for start in starts])
+    shift, factor = normal
     cut -= shift[:, None]
     cut *= factor[:, None]
     return to_channels(_bounded(cut, spec), spec)

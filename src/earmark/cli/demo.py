@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from tabulate import tabulate
 
-from earmark.data.cache import curated_store
+from earmark.data.cache import training_store
 from earmark.data.layouts import read_collection
 from earmark.data.manifest import Manifest
 from earmark.data.synth import write_collection
@@ -72,7 +72,7 @@ def train_one(collection: Path, picture: str, folder: Path, settings: list[str])
         raise MissingExtraError(f"the demo ({error.name})", "train") from error
 
     recipe = load_recipe(f"small-{picture}", settings)
-    store = curated_store(collection, recipe.picture.log_mel.sample_rate)
+    store = training_store(collection, recipe.picture.log_mel.sample_rate)
     cross_validate(open_run(folder, recipe, store, N_FOLDS, resume=False))
 
 

@@ -85,10 +85,10 @@ def export(
 ) -> None:
     """Make a smaller, faster or self-contained bundle of MODEL, and say what that costs.
 
-    MODEL is a bundle, 'embedded', or a run's folder, of which the average of its folds is taken. The export and MODEL
-    score the same clips; how far their scores are apart is printed, with lwlrap of both where DATA says what is heard,
-    and written into the export. With --fold, these are the clips of DATA that the fold held out. A clip that cannot be
-    read is named, and makes the exit status 1.
+    MODEL is a bundle, 'embedded', or a run's folder, of which the average of its folds is taken; of a combination,
+    every member is exported, into one bundle. The export and MODEL score the same clips; how far their scores are apart
+    is printed, with lwlrap of both where DATA says what is heard, and written into the export. With --fold, these are
+    the clips of DATA that the fold held out. A clip that cannot be read is named, and makes the exit status 1.
 
     \b
     Examples:
@@ -107,9 +107,10 @@ def export(
     before = load(source.path, n_threads=1)
     clips = _clips(data, how, before, source) if data else None
     with atomic_path(output) as temporary:  # says before all the work whether the bundle can be written
-        pictures = None
+        pictures: list[Any] = []
         if clips and precision == "int8-static":
-            pictures = middle_windows(before, clips.learned_from(), N_CALIBRATING)
+            networks = before.members or (before,)
+            pictures = [middle_windows(network, clips.learned_from(), N_CALIBRATING) for network in networks]
         graph, spec = _converted(before.bundle, source, model, frames, input_ == "waveform", precision, pictures)
         write_bundle(graph, spec, temporary)
         after = load(temporary, n_threads=1)
@@ -176,16 +177,26 @@ def _clips(data: Path, how: CollectionOptions, before: Tagger, source: Source) -
 
 
 def _converted(
-    bundle: Bundle, source: Source, name: str, frames: bool, waveforms: bool, precision: str, pictures: Any
+    bundle: Bundle, source: Source, name: str, frames: bool, waveforms: bool, precision: str, pictures: list[Any]
 ) -> tuple[onnx.ModelProto, BundleSpec]:
     try:
+        from earmark.training.export.members import converted_members
         from earmark.training.export.source import converted, graph_of_bundle, graph_of_run
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"exporting ({error.name})", "train") from error
 
+    if bundle.members:
+        return converted_members(
+            bundle, waveforms=waveforms, precision=precision, pictures=pictures, source=Path(name).name
+        )
     graph = graph_of_run(source.run, list(source.parts)) if frames and source.run else graph_of_bundle(bundle)
     return converted(
-        graph, bundle.spec, waveforms=waveforms, precision=precision, pictures=pictures, source=Path(name).name
+        graph,
+        bundle.spec,
+        waveforms=waveforms,
+        precision=precision,
+        pictures=pictures[0] if pictures else None,
+        source=Path(name).name,
     )
 
 

@@ -7,20 +7,33 @@ from pathlib import Path
 
 import click
 
+from earmark import __version__
 from earmark.cli.library import Memory, count, preview, run, say
 from earmark.tagging.job import Job
 from earmark.tagging.library import Patterns, find_library
 from earmark.tagging.mapping import read_label_names
 from earmark.tagging.metadata import check_installed
-from earmark.tagging.tagger import Tag, load
+from earmark.tagging.tagger import AUTO, Tag, Threshold, load
 from earmark.tagging.writers import WRITERS, Destination
+
+
+def _threshold(context: click.Context, parameter: click.Parameter, text: str | None) -> Threshold:
+    if text is None or text == AUTO:
+        return AUTO if text else None
+    found: float = click.FloatRange(0, 1)(text, parameter, context)
+    return found
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
 @click.option("--model", "-m", default=None, help="A bundle (.onnx) or a run's folder.  [default: the embedded model]")
 @click.option("--top", "top_k", default=3, show_default=True, type=click.IntRange(1), help="Labels a file.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Give all labels with at least this score instead.")
+@click.option(
+    "--threshold",
+    metavar="X|auto",
+    callback=_threshold,
+    help="Give all labels with at least this score instead; auto: with at least their own, as 'calibrate' stored them.",
+)
 @click.option("--format", "format_", default="table", show_default=True, type=click.Choice(list(WRITERS)))
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file instead of the terminal.")
 @click.option("--workers", type=click.IntRange(1), help="Files at a time.  [default: one a core]")
@@ -37,7 +50,7 @@ def tag(
     paths: tuple[str, ...],
     model: str | None,
     top_k: int,
-    threshold: float | None,
+    threshold: Threshold,
     format_: str,
     output: Path | None,
     workers: int | None,
@@ -62,6 +75,7 @@ def tag(
       earmark tag dog.wav
       earmark tag recordings/ --format csv -o tags.csv
       earmark tag *.flac --model run/ --threshold 0.5
+      earmark tag *.flac --model run/ --threshold auto
       earmark tag archive/ --exclude 'old/**' --index archive.index --format csv -o tags.csv
       find . -name '*.mp3' -print0 | earmark tag - --write-tags --dry-run
     """
@@ -77,6 +91,8 @@ def tag(
         say(str(error))
     # files are spread over the cores, so each network call keeps to one
     tagger = load(model, n_threads=1 if len(library.recordings) > 1 else 0)
+    if threshold is not None:
+        tagger.thresholds(threshold)  # says before all the work that a bundle has none
     names = read_label_names(labels, tagger.labels, only_mapped=only_mapped) if labels else None
 
     def choose(path: Path) -> list[Tag]:
@@ -84,7 +100,7 @@ def tag(
             return names.tag(tagger, path, top_k=top_k, threshold=threshold)
         return tagger.tag(path, top_k=top_k, threshold=threshold)
 
-    options = {"top": top_k, "threshold": threshold, "labels": names.digest if names else None}
+    options = {"earmark": __version__, "top": top_k, "threshold": threshold, "labels": names.digest if names else None}
     if dry_run and into_files:
         n_failures = preview(library, choose, workers)
     elif dry_run:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from earmark.audio.views import TtaSpec
 from earmark.cli.collection import CollectionOptions, collection_options
-from earmark.data.cache import curated_manifest, curated_store
-from earmark.data.store import is_store
+from earmark.data.cache import training_manifest, training_store
+from earmark.data.store import Store, is_store
 from earmark.errors import MissingExtraError
 
 
@@ -65,17 +66,22 @@ def train(
     """Learn a tagger from the curated clips of DATA, cross-validated.
 
     DATA is a collection in a layout that earmark knows, or a packed store ('earmark data pack'), from which a machine
-    without decoders trains too. The run's folder then holds the recipe, the folds, out-of-fold predictions, metrics, a
-    bundle a fold, and model.onnx, which averages them.
+    without decoders trains too. Noisy clips are learned from where the recipe has a strategy for them. The run's folder
+    then holds the recipe, the folds, out-of-fold predictions, metrics, bundles of the folds, model.onnx, which averages
+    them, and report.html, to look at; with 'tta.n' in the recipe, also out-of-fold predictions with test-time
+    augmentation.
 
     \b
     Examples:
       earmark train ESC-50/ -o run
       earmark train FSDKaggle2019/ --recipe seed-resnet34-colour-224 -o run
       earmark train FSDKaggle2019/ --recipe fast --set fit.epochs=20 --set augment.noise.probability=0.3 -o run
+      earmark train FSDKaggle2019/ --set tta.n=8 -o run
       earmark train store/ --corrections corrections.csv -o run
+      earmark train FSDKaggle2019/ --set noisy.strategy=relabel -o run
     """
     try:
+        from earmark.cli.reporting import write_page
         from earmark.training.crossval import cross_validate, summary
         from earmark.training.crossval import refit as refit_all
         from earmark.training.fit import Machines
@@ -89,15 +95,36 @@ def train(
     if is_store(data):
         how.refuse_reading(data)
     machines, first = Machines(devices, nodes), is_first_process()
+    noisy = chosen.noisy.strategy != "ignore"
     if dry_run:
-        manifest = curated_manifest(data, read=how.read, select=how.select)
+        manifest = training_manifest(data, noisy=noisy, read=how.read, select=how.select)
         click.echo(plan(chosen, manifest, folds, machines))
         return
-    store = curated_store(data, chosen.picture.log_mel.sample_rate, read=how.read, select=how.select)
+    rate = chosen.picture.log_mel.sample_rate
+    store = training_store(data, rate, noisy=noisy, read=how.read, select=how.select)
     run = open_run(run_folder, chosen, store, folds, resume=resume)
     if not refit_only:
         cross_validate(run, only_fold=only_fold, progress=first, machines=machines)
         if first:
             click.echo(summary(run))
+            if chosen.tta.n and all(run.is_done(fold) for fold in range(run.n_folds)):
+                _predict_with_tta(run_folder, store, chosen.tta)
+            if all(run.is_done(fold) for fold in range(run.n_folds)):
+                write_page(run_folder, run_folder / "report.html", store=store)
     if refit or refit_only:
         refit_all(run, progress=first, machines=machines)
+
+
+def _predict_with_tta(run: Path, store: Store, tta: TtaSpec) -> None:
+    try:
+        from earmark.evaluation.candidates import TTA_PREDICTIONS
+        from earmark.tagging.folds import keep_with_tta, predict_out_of_fold
+    except ModuleNotFoundError as error:  # a machine that only trains needs no decoder, and tagging does
+        click.echo(
+            f"earmark: no predictions with test-time augmentation, {error.name} is not installed; make them elsewhere "
+            "with 'earmark predict RUN DATA --out-of-fold'",
+            err=True,
+        )
+        return
+    if not (run / TTA_PREDICTIONS).is_file():
+        keep_with_tta(run, predict_out_of_fold(run, store.manifest, store, tta), tta)

@@ -23,15 +23,16 @@ Read = Callable[[Path], Manifest]
 Select = Callable[[Manifest], Manifest]
 
 
-def curated_store(
+def training_store(
     data: Path,
     sample_rate: int,
     *,
+    noisy: bool = False,
     read: Read = read_collection,
     select: Select = lambda manifest: manifest,
     progress: bool = True,
 ) -> Store:
-    """Open what training reads: the curated clips of a packed store, or of a collection, packed in the cache.
+    """Open what training reads: clips of a packed store, or of a collection, packed in the cache.
 
     Parameters
     ----------
@@ -39,6 +40,8 @@ def curated_store(
         A store's folder, or a collection's.
     sample_rate
         What a collection is packed at, in Hz.
+    noisy
+        Whether the noisy clips are wanted too, behind the curated ones.
     read
         Reads a collection.
     select
@@ -53,24 +56,30 @@ def curated_store(
     StoreError
         When there is no room in the cache.
     """
-    manifest = curated_manifest(data, read=read, select=select)
+    manifest = training_manifest(data, noisy=noisy, read=read, select=select)
     if is_store(data):
         return open_store(data).restricted(manifest)
     return cached_store(manifest, sample_rate, progress=progress)
 
 
-def curated_manifest(
-    data: Path, *, read: Read = read_collection, select: Select = lambda manifest: manifest
+def training_manifest(
+    data: Path,
+    *,
+    noisy: bool = False,
+    read: Read = read_collection,
+    select: Select = lambda manifest: manifest,
 ) -> Manifest:
-    """The clips that `curated_store` would give, with nothing decoded; parameters and errors are the same."""
-    return _curated(select(open_store(data).manifest) if is_store(data) else read(data), data)
-
-
-def _curated(manifest: Manifest, data: Path) -> Manifest:
-    curated = manifest.subset("curated")
+    """The clips that `training_store` would give, with nothing decoded; parameters and errors are the same."""
+    manifest = select(open_store(data).manifest) if is_store(data) else read(data)
+    curated, others = manifest.subset("curated"), manifest.subset("noisy")
     if not len(curated):
         raise CollectionError(f"{data}: has no curated clips to learn from")
-    return curated
+    if noisy and not len(others):
+        raise CollectionError(
+            f"{data}: has no noisy clips, which the recipe wants to learn from; set noisy.strategy=ignore, or pack the "
+            "collection with its noisy clips"
+        )
+    return manifest.only([*curated.clips, *others.clips]) if noisy else curated
 
 
 def cached_store(manifest: Manifest, sample_rate: int, *, progress: bool = True) -> Store:

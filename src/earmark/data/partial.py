@@ -81,8 +81,10 @@ def sibling(target: Path, what: str) -> Path:
 
 
 @contextmanager
-def locked(target: Path, *, wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Keep every other process from writing a store.
+def locked(
+    target: Path, *, wait: Callable[[str], None] | None = None, doing: str = "packing this store"
+) -> Iterator[None]:
+    """Keep every other process from writing a store, or another file or folder.
 
     Parameters
     ----------
@@ -90,6 +92,8 @@ def locked(target: Path, *, wait: Callable[[str], None] | None = None) -> Iterat
         The store's folder.
     wait
         Called with a message, once, when another process is at it, which is then waited for; `None` for not waiting.
+    doing
+        What each process does with it, for the message.
 
     Raises
     ------
@@ -102,7 +106,7 @@ def locked(target: Path, *, wait: Callable[[str], None] | None = None) -> Iterat
         try:
             if not _take(file):
                 file.seek(0)
-                busy = f"{target}: another process (PID {file.read().strip() or 'unknown'}) is packing this store"
+                busy = f"{target}: another process (PID {file.read().strip() or 'unknown'}) is {doing}"
                 if wait is None:
                     raise StoreError(f"{busy}; wait for it to end, or name another folder")
                 wait(f"{busy}; waiting for it to end")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earmark.errors import LabelError, did_you_mean
-from earmark.tagging.tagger import Tag, Tagger
+from earmark.tagging.tagger import Tag, Tagger, Threshold
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LabelNames:
             best.setdefault((renamed.label, renamed.start_s, renamed.end_s), renamed)
         return list(best.values())
 
-    def tag(self, tagger: Tagger, path: Path, *, top_k: int, threshold: float | None) -> list[Tag]:
+    def tag(self, tagger: Tagger, path: Path, *, top_k: int, threshold: Threshold) -> list[Tag]:
         """Name what is heard in a file, as `Tagger.tag` does, by these names; a name scores as its best label."""
         tags = self.rename(tagger.tag(path, threshold=0.0 if threshold is None else threshold))
         return tags[:top_k] if threshold is None else tags

@@ -1,23 +1,32 @@
-"""From a recording to tags, with one bundle."""
+"""From a recording to tags, with one bundle: a network, or a combination of several."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 
-from earmark.audio.decode import check_samples, decode, resample
+from earmark.audio.decode import Waveform, check_samples, decode, resample
 from earmark.audio.logmel import log_mel
 from earmark.audio.picture import PictureSpec, clip_waveform, scored_windows, windows
+from earmark.audio.views import TtaSpec
 from earmark.audio.waveform_windows import waveform_windows
 from earmark.bundle import INPUT_NAME, Bundle
 from earmark.errors import AudioError, BundleError, did_you_mean
+from earmark.evaluation.calibration import calibrated
+from earmark.evaluation.mixing import combined
 
 EMBEDDED = "embedded"
 """Name of the model that comes with the package."""
+
+AUTO: Literal["auto"] = "auto"
+"""The threshold that stands for those in the bundle, one a label."""
+
+Threshold = float | Literal["auto"] | None
 
 WINDOWS_PER_CALL = 8
 """Windows scored at a time: more overflow the caches and gain nothing."""
@@ -54,7 +63,10 @@ class Timeline:
 
 
 class Tagger:
-    """A bundle with its front end.
+    """A bundle with its front end; of a combination, with a tagger for each member.
+
+    What follows a window's scores is done clip by clip, or window by window in a timeline: members are combined as
+    `earmark.bundle.Combination` says, then scores are calibrated where the bundle says how.
 
     Parameters
     ----------
@@ -75,7 +87,23 @@ class Tagger:
         except msgspec.ValidationError as error:
             raise BundleError(f"{bundle.path}: its front end is not known here ({error}); upgrade earmark") from error
         self.sample_rate = self.picture_spec.log_mel.sample_rate
-        self._check_input()
+        self.members = tuple(Tagger(member) for member in bundle.members)
+        self._own_tta = self._read_tta()
+        if not self.members:
+            self._check_input()
+
+    def _read_tta(self) -> list[TtaSpec | None]:
+        """Test-time augmentation of each member, or of this one network, which has none."""
+        combination = self.bundle.spec.combination
+        if combination is None:
+            return [None]
+        said = combination.tta or (None,) * len(combination.members)
+        try:
+            return [None if one is None else msgspec.convert(one, TtaSpec) for one in said]
+        except msgspec.ValidationError as error:
+            raise BundleError(
+                f"{self.bundle.path}: a member's test-time augmentation is not known here ({error}); upgrade earmark"
+            ) from error
 
     def _check_input(self) -> None:
         if self.bundle.spec.input != INPUT_NAME:
@@ -98,7 +126,7 @@ class Tagger:
                 "any length up to a window; export it again with 'earmark export'"
             )
 
-    def tag(self, path: str | Path, *, top_k: int = 3, threshold: float | None = None) -> list[Tag]:
+    def tag(self, path: str | Path, *, top_k: int = 3, threshold: Threshold = None) -> list[Tag]:
         """Name what is heard in a file.
 
         Parameters
@@ -108,7 +136,7 @@ class Tagger:
         top_k
             How many labels at the most, when there is no threshold.
         threshold
-            Give all labels with at least this score instead.
+            Give all labels with at least this score instead; ``"auto"`` for the thresholds in the bundle.
 
         Returns
         -------
@@ -119,25 +147,55 @@ class Tagger:
         ------
         AudioError
             When the file cannot be read.
+        BundleError
+            When the bundle's thresholds are asked for, and it has none.
         ValueError
             When `top_k` is less than 1, or `threshold` not from 0 to 1.
         """
         waveform = decode(path)
-        scores = self.scores(waveform.samples, waveform.sample_rate)
+        scores = self.scores(waveform.samples, waveform.sample_rate, key=Path(path).name)
         return self.choose(scores, waveform.duration_s, top_k=top_k, threshold=threshold)
 
-    def choose(self, scores: np.ndarray, duration_s: float, *, top_k: int, threshold: float | None) -> list[Tag]:
+    def choose(self, scores: np.ndarray, duration_s: float, *, top_k: int, threshold: Threshold) -> list[Tag]:
         """Turn (n_labels,) scores of a clip into tags, best first; equal scores in the order of the labels."""
         if top_k < 1:
             raise ValueError(f"top_k={top_k}; expected at least 1")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold={threshold}; expected a number from 0 to 1")
         best = np.argsort(-scores, kind="stable")
-        chosen = best[:top_k] if threshold is None else [i for i in best if scores[i] >= threshold]
+        if threshold is None:
+            chosen = best[:top_k]
+        else:
+            least = self.thresholds(threshold)
+            chosen = best[scores[best] >= least[best]]
         return [Tag(self.labels[i], float(scores[i]), 0.0, duration_s) for i in chosen]
 
-    def scores(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    def thresholds(self, threshold: float | str) -> np.ndarray:
+        """The least score of each label that is given, (n_labels,) float32; infinite for one that never is.
+
+        Raises
+        ------
+        BundleError
+            When the bundle's own are asked for, and it has none.
+        ValueError
+            When `threshold` is not from 0 to 1.
+        """
+        if threshold == AUTO:
+            own = self.bundle.spec.thresholds
+            if own is None:
+                raise BundleError(
+                    f"{self.bundle.path}: has no thresholds of its own; give a number, or find them with "
+                    "'earmark calibrate'"
+                )
+            return np.array([np.inf if value is None else value for value in own.values], dtype=np.float32)
+        if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+            raise ValueError(f"threshold={threshold}; expected a number from 0 to 1")
+        return np.full(len(self.labels), threshold, dtype=np.float32)
+
+    def scores(
+        self, waveform: np.ndarray, sample_rate: int, *, tta: TtaSpec | None = None, key: str = ""
+    ) -> np.ndarray:
         """Score a clip for each label: the mean over its windows, weighed as `BundleSpec.windows_weight` says.
+
+        Those of a combination's members are combined; the result is calibrated, where the bundle is.
 
         Parameters
         ----------
@@ -146,6 +204,10 @@ class Tagger:
             with full scale at ±1.
         sample_rate
             In Hz; resampled to the model's where it differs.
+        tta
+            Test-time augmentation; see `earmark.tagging.tta`. Without, members that were chosen with it have their own.
+        key
+            The clip's name, which with `tta.seed` decides on the views that are drawn.
 
         Returns
         -------
@@ -158,20 +220,76 @@ class Tagger:
             When the waveform has no or non-finite samples, another shape, or integers; or the rate is not a whole
             number above 0.
         """
+        taggers = self.members or (self,)
+        asked = [tta] * len(taggers) if tta is not None and tta.n else self._own_tta
+        parts = [
+            tagger._clip_scores(waveform, sample_rate, own, key) for tagger, own in zip(taggers, asked, strict=True)
+        ]
+        return self._finished(parts)[0]
+
+    def _clip_scores(self, waveform: np.ndarray, sample_rate: int, tta: TtaSpec | None, key: str) -> np.ndarray:
+        """What one network says of a clip, (1, n_labels) float32, neither combined nor calibrated."""
         clip = clip_waveform(self._at_own_rate(waveform, sample_rate), self.picture_spec)
+        if tta is not None and tta.n:
+            from earmark.tagging.tta import clip_scores
+
+            return clip_scores(self, clip, tta, key)[None]
         weight = self.bundle.spec.windows_weight
         weights = self._starts_and_weights(clip, weight)[1]
         scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
-        return scores.clip(0, 1)  # rounded weights may sum to a little more than 1
+        return scores.clip(0, 1)[None]  # rounded weights may sum to a little more than 1
+
+    def _finished(self, scores: list[np.ndarray]) -> np.ndarray:
+        """Combine and calibrate the scores that each network gives, (n, n_labels)."""
+        spec = self.bundle.spec
+        whole = combined(spec.combination, scores) if spec.combination is not None else scores[0]
+        return whole if spec.calibration is None else calibrated(spec.calibration, whole)
+
+    def spectrogram_scores(self, spectrogram: np.ndarray, tta: TtaSpec, key: str) -> np.ndarray:
+        """Score the clip that a spectrogram was made of; see `earmark.tagging.tta.spectrogram_scores`.
+
+        Raises
+        ------
+        BundleError
+            When the bundle is a combination.
+        """
+        from earmark.tagging.tta import spectrogram_scores
+
+        if self.members:
+            raise BundleError(
+                f"{self.bundle.path}: is a combination, whose members make spectrograms of their own; give waveforms: "
+                "the collection itself, or a store packed without --log-mel"
+            )
+        return self._finished([spectrogram_scores(self, spectrogram, tta, key)[None]])[0]
 
     def timeline(self, path: str | Path) -> Timeline:
-        """Score each window of a file; see `Timeline`. Nothing is trimmed, so that times are the file's own."""
+        """Score each window of a file; see `Timeline`. Nothing is trimmed, so that times are the file's own.
+
+        Of a combination, the windows are those of the member that weighs most; another member's scores of a window are
+        the mean over its own windows, by how long they share.
+        """
         waveform = decode(path)
+        parts = [tagger._timeline(waveform) for tagger in self.members or (self,)]
+        starts, ends, _ = parts[self._leading]
+        scores = [
+            own if i == self._leading else _shared(starts, ends, own_starts, own_ends) @ own
+            for i, (own_starts, own_ends, own) in enumerate(parts)
+        ]
+        return Timeline(self.labels, starts, ends, self._finished(scores))
+
+    @property
+    def _leading(self) -> int:
+        """Position of the member that weighs most; 0 where none does."""
+        combination = self.bundle.spec.combination
+        return int(np.argmax(combination.weights)) if combination is not None and combination.weights else 0
+
+    def _timeline(self, waveform: Waveform) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the windows of a recording begin and end, (n_windows,) float64 in seconds, and one network's scores."""
         clip = self._at_own_rate(waveform.samples, waveform.sample_rate)
         spec, frame_rate = self.bundle.spec, self.picture_spec.log_mel.frame_rate
         starts = np.array(self._starts_and_weights(clip, 1.0)[0]) / frame_rate
         ends = np.minimum(starts + spec.window_frames / frame_rate, waveform.duration_s)
-        return Timeline(self.labels, starts, ends, self._window_scores(clip, 1.0))
+        return starts, ends, self._window_scores(clip, 1.0)
 
     def _at_own_rate(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         return resample(_as_mono(waveform, sample_rate), sample_rate, self.sample_rate)
@@ -205,9 +323,23 @@ class Tagger:
         return scored_windows(n_frames, spec.window_frames, spec.hop_frames, windows_weight)
 
     def _window_scores(self, clip: np.ndarray, windows_weight: float) -> np.ndarray:
-        cut = self.cut(clip, windows_weight)
+        return self.score_windows(self.cut(clip, windows_weight))
+
+    def score_windows(self, cut: np.ndarray) -> np.ndarray:
+        """Score what `cut` gives, some windows at a time: (n_windows, n_labels) float32 in [0, 1]."""
         parts = [self.bundle.scores(cut[i : i + WINDOWS_PER_CALL]) for i in range(0, len(cut), WINDOWS_PER_CALL)]
         return np.concatenate(parts)
+
+
+def _shared(starts: np.ndarray, ends: np.ndarray, own_starts: np.ndarray, own_ends: np.ndarray) -> np.ndarray:
+    """How much each own window counts for each window, (n_windows, n_own) float32, by the time that they share."""
+    seconds = np.minimum(ends[:, None], own_ends) - np.maximum(starts[:, None], own_starts)
+    seconds = seconds.clip(0)
+    nearest = np.abs((starts + ends)[:, None] - (own_starts + own_ends)).argmin(axis=1)
+    none = seconds.sum(axis=1) <= 0
+    seconds[none, nearest[none]] = 1
+    shares: np.ndarray = (seconds / seconds.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def _as_mono(waveform: np.ndarray, sample_rate: int) -> np.ndarray:

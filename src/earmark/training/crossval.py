@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,18 +19,21 @@ from tabulate import tabulate
 from torch import nn
 
 from earmark import __version__
-from earmark.atomic import atomic_path, write_text_atomically
+from earmark.atomic import write_text_atomically
 from earmark.audio.picture import PictureSpec, band_statistics
 from earmark.bundle import Bundle, BundleSpec, write_bundle
+from earmark.data.folds import components
 from earmark.errors import RunError
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
 from earmark.training.export import average, renormalized, to_onnx
-from earmark.training.feed import feed_of
-from earmark.training.fit import HERE, Machines, Validation, fit
-from earmark.training.models import TaggingNetwork, build_network, initialise
+from earmark.training.fit import HERE, Machines, Validation
+from earmark.training.kept import load_network as load_network
+from earmark.training.kept import save_network
+from earmark.training.noisy.lessons import Learning
+from earmark.training.noisy.strategies import prepare
 from earmark.training.pictures import Pictures, spectrograms_of
-from earmark.training.recipe import Recipe, to_tables
+from earmark.training.recipe import to_tables
 from earmark.training.run import Run, is_first_process
 from earmark.training.scoring import score_clips
 from earmark.training.state import FILE_NAME as STATE
@@ -81,15 +83,13 @@ def refit(run: Run, *, progress: bool = True, machines: Machines = HERE) -> None
     if (folder / "model.onnx").is_file():
         return
     folder.mkdir(exist_ok=True)
-    spectrograms = _all_spectrograms(run, progress)
-    picture = measured(run.recipe.picture, spectrograms)
-    seed = run.recipe.fit.seed + run.n_folds
-    everything = feed_of(run.recipe, run.store, np.arange(len(run.store)), picture, spectrograms, progress=progress)
-    network, bar = _network(run, seed, progress), "refit" if progress else None
-    network = fit(run.recipe, network, everything, None, folder, seed=seed, bar=bar, machines=machines)
+    seed, bar = run.recipe.fit.seed + run.n_folds, "refit" if progress else None
+    nothing = np.zeros(0, dtype=np.int64)
+    learning = _learning(run, folder, nothing, _all_spectrograms(run, progress), seed, bar, machines)
+    network = learning.learn(*prepare(learning))
     metrics = run.folder / "metrics.json"
     if is_first_process():
-        _keep(run, network, picture, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
+        _keep(run, network, learning.picture, json.loads(metrics.read_text()) if metrics.exists() else {}, folder)
 
 
 def _all_spectrograms(run: Run, progress: bool) -> list[np.ndarray]:
@@ -99,19 +99,32 @@ def _all_spectrograms(run: Run, progress: bool) -> list[np.ndarray]:
 def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: bool, machines: Machines) -> None:
     folder, seed = run.fold_folder(fold), run.recipe.fit.seed + fold
     folder.mkdir(exist_ok=True)
-    held_out = np.flatnonzero(run.folds == fold)
-    learned_from = np.flatnonzero(run.folds != fold)
-    picture = measured(run.recipe.picture, [spectrograms[i] for i in learned_from])
-    learned = feed_of(
-        run.recipe, run.store, learned_from, picture, [spectrograms[i] for i in learned_from], progress=progress
-    )
-    targets = torch.from_numpy(run.store.manifest.targets()[held_out])
-    validation = Validation(Pictures([spectrograms[i] for i in held_out], picture), targets)
-    network, bar = _network(run, seed, progress), f"fold {fold}" if progress else None
+    held_out, bar = np.flatnonzero(run.folds == fold), f"fold {fold}" if progress else None
+    learning = _learning(run, folder, held_out, spectrograms, seed, bar, machines)
+    targets = torch.from_numpy(learning.targets(held_out))
+    validation = Validation(Pictures([spectrograms[i] for i in held_out], learning.picture), targets)
     began = time.monotonic()
-    network = fit(run.recipe, network, learned, validation, folder, seed=seed, bar=bar, machines=machines)
+    network = learning.learn(*prepare(learning), validation)
     if is_first_process():
-        _judge(run, fold, network, validation, picture, minutes=(time.monotonic() - began) / 60)
+        _judge(run, fold, network, validation, learning.picture, minutes=(time.monotonic() - began) / 60)
+
+
+def _learning(
+    run: Run,
+    folder: Path,
+    held_out: np.ndarray,
+    spectrograms: list[np.ndarray],
+    seed: int,
+    bar: str | None,
+    machines: Machines,
+) -> Learning:
+    """All clips but those held out, and but noisy ones of the same recordings; normalised as curated ones need it."""
+    recordings = components([clip.group for clip in run.store.manifest.clips])
+    apart = ~np.isin(recordings, recordings[held_out])
+    is_held_out = np.isin(np.arange(len(run.folds)), held_out)
+    curated, noisy = np.flatnonzero(~run.noisy & ~is_held_out), np.flatnonzero(run.noisy & apart)
+    picture = measured(run.recipe.picture, [spectrograms[i] for i in curated])
+    return Learning(run, folder, curated, noisy, spectrograms, picture, seed, bar, machines)
 
 
 def _judge(
@@ -163,15 +176,6 @@ def summary(run: Run) -> str:
     return tabulate(rows, ["", *SUMMARY], floatfmt=".4f")
 
 
-def load_network(folder: Path) -> nn.Module:
-    """Read the network that a fold's or refit's folder holds, on the processor and in evaluation mode."""
-    saved = torch.load(folder / "network.pt", weights_only=True, map_location="cpu")
-    recipe = msgspec.json.decode(saved["recipe"], type=Recipe)
-    network = build_network(recipe.model, len(saved["labels"]))
-    network.load_state_dict(saved["network"])
-    return network.eval()
-
-
 def measured(picture: PictureSpec, spectrograms: list[np.ndarray]) -> PictureSpec:
     """Give a front end that is normalised by bands the statistics of some clips, unless its recipe gives its own."""
     if picture.normalization != "band" or isinstance(picture.mean, tuple):
@@ -180,27 +184,9 @@ def measured(picture: PictureSpec, spectrograms: list[np.ndarray]) -> PictureSpe
     return msgspec.structs.replace(picture, mean=mean, std=std)
 
 
-def _network(run: Run, seed: int, progress: bool) -> TaggingNetwork:
-    """The network that a fold begins with; says on standard error which weights it took over."""
-    labels = run.store.manifest.vocabulary.names
-    torch.manual_seed(seed)
-    network = build_network(run.recipe.model, len(labels))
-    said = initialise(network, run.recipe.model, labels)
-    if said and progress:
-        print(f"earmark: {said}", file=sys.stderr)
-    return network
-
-
 def _keep(run: Run, network: nn.Module, picture: PictureSpec, figures: dict[str, Any], folder: Path) -> None:
     """Write a network twice: as torch's weights, to build on, and as a bundle, to tag with."""
-    manifest = run.store.manifest
-    saved = {
-        "network": network.state_dict(),
-        "recipe": msgspec.json.encode(run.recipe).decode(),
-        "labels": list(manifest.vocabulary),
-    }
-    with atomic_path(folder / "network.pt") as temporary:
-        torch.save(saved, temporary)
+    save_network(network, run.recipe, run.store.manifest.vocabulary.names, folder)
     model = to_onnx(network, picture, run.recipe.window_frames)
     write_bundle(model, bundle_spec(run, picture, figures), folder / "model.onnx")
     (folder / STATE).unlink(missing_ok=True)
@@ -217,9 +203,14 @@ def bundle_spec(run: Run, picture: PictureSpec, figures: dict[str, Any]) -> Bund
         windows_weight=run.recipe.windows_weight,
         metrics={name: value for name, value in figures.items() if isinstance(value, float)},
         recipe=to_tables(run.recipe),
-        data=f"{len(manifest)} clips of {manifest.root.name} ({manifest.layout} layout)",
+        data=f"{_counted(run)} of {manifest.root.name} ({manifest.layout} layout)",
         earmark_version=__version__,
     )
+
+
+def _counted(run: Run) -> str:
+    n_clips, n_noisy = len(run.store), int(run.noisy.sum())
+    return f"{n_clips - n_noisy} curated and {n_noisy} noisy clips" if n_noisy else f"{n_clips} clips"
 
 
 def provenance() -> dict[str, str | int]:

@@ -39,6 +39,9 @@ class Feed:
         Spectrograms of the clips, or their waveforms where the recipe changes those.
     targets
         (n_clips, n_labels) float32 in [0, 1].
+    n_noisy
+        How many of the clips, the last ones, are noisy. Where the recipe's strategy keeps subsets apart, a batch is
+        made in two parts, each of which is mixed within itself.
 
     Raises
     ------
@@ -46,12 +49,13 @@ class Feed:
         When the recipe changes waveforms and the source has none, or its backgrounds are not to be had.
     """
 
-    def __init__(self, recipe: Recipe, source: Pictures | Waveforms, targets: Tensor) -> None:
+    def __init__(self, recipe: Recipe, source: Pictures | Waveforms, targets: Tensor, n_noisy: int = 0) -> None:
         if recipe.augment.changes_waveform and isinstance(source, Pictures):
             raise RecipeError("the recipe changes waveforms, which spectrograms do not have; expected Waveforms")
         self.recipe = recipe
         self.source = source
         self.targets = targets
+        self.n_noisy = n_noisy
         self.backgrounds = source if isinstance(source, Waveforms) else None
         background = recipe.augment.background
         if background is not None and background.store:
@@ -61,6 +65,11 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def n_others(self) -> int:
+        """Clips that are not noisy, which come first."""
+        return len(self.targets) - self.n_noisy
 
     def to(self, device: torch.device) -> Feed:
         """Move everything to a device, in place."""
@@ -90,7 +99,18 @@ class Feed:
         augment = self.recipe.augment if augmented else NOTHING
         # a trainer's bf16 is for its network: levels and slopes have more digits
         with torch.autocast(self.targets.device.type, enabled=False):
-            return self._made(clips.cpu(), augment, draws)
+            parts = [self._made(part, augment, draws) for part in self._apart(clips.cpu())]
+        if len(parts) == 1:
+            return parts[0]
+        pictures, targets = zip(*parts, strict=True)
+        return torch.cat(pictures), torch.cat(targets)
+
+    def _apart(self, clips: Tensor) -> list[Tensor]:
+        """The parts of a batch that are mixed within themselves."""
+        if not self.recipe.noisy.apart:
+            return [clips]
+        noisy = clips >= self.n_others
+        return [part for part in (clips[~noisy], clips[noisy]) if len(part)]
 
     def _made(self, clips: Tensor, augment: AugmentRecipe, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         spec = self.source.spec
@@ -170,6 +190,8 @@ def feed_of(
     picture: PictureSpec,
     spectrograms: Sequence[np.ndarray] | None = None,
     *,
+    targets: np.ndarray | None = None,
+    n_noisy: int = 0,
     progress: bool = True,
 ) -> Feed:
     """Make the feed of some clips of a store: of their waveforms where the recipe changes them, or of spectrograms.
@@ -186,6 +208,10 @@ def feed_of(
         The recipe's front end, with the statistics of its bands where it is normalised by them.
     spectrograms
         (n_mels, n_frames) of each of these clips, if they are there already.
+    targets
+        (n, n_labels) float32 to learn; `None` for the labels that the clips have.
+    n_noisy
+        How many of them, the last ones, are noisy.
     progress
         Whether to show bars.
 
@@ -194,12 +220,12 @@ def feed_of(
     RecipeError
         As `check_source` does.
     """
-    targets = torch.from_numpy(store.manifest.targets()[indices])
+    wanted = torch.from_numpy(store.manifest.targets()[indices] if targets is None else targets)
     if recipe.augment.changes_waveform:
-        return Feed(recipe, Waveforms(store, indices, picture, progress=progress), targets)
+        return Feed(recipe, Waveforms(store, indices, picture, progress=progress), wanted, n_noisy)
     if spectrograms is None:
         spectrograms = spectrograms_of(store, indices, picture, progress=progress)
-    return Feed(recipe, Pictures(spectrograms, picture), targets)
+    return Feed(recipe, Pictures(spectrograms, picture), wanted, n_noisy)
 
 
 def _background_store(recipe: Background, spec: PictureSpec) -> Store:

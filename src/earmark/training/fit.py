@@ -24,6 +24,7 @@ from earmark.metrics import lwlrap
 from earmark.training.feed import Feed
 from earmark.training.learner import Learner
 from earmark.training.models import TaggingNetwork
+from earmark.training.noisy.heads import curated_weights, split_heads, with_curated_head
 from earmark.training.pictures import Pictures
 from earmark.training.progress import Curve, clip_bar
 from earmark.training.recipe import FitRecipe, Recipe
@@ -165,6 +166,8 @@ def fit(
     TrainingError
         When the loss is not finite, or the memory does not suffice.
     """
+    if recipe.noisy.strategy == "two-heads":
+        split_heads(network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner = Learner(recipe, network, feed, seed, load_state(folder))
     if learner.first_step == learner.n_steps:
@@ -174,7 +177,7 @@ def fit(
     kept = learner.average.network.cpu().eval()
     assert isinstance(kept, TaggingNetwork)  # an average is a copy of what it averages
     kept._compiled_call_impl = None  # what is exported is the network as it is written
-    return kept
+    return with_curated_head(kept)
 
 
 def _run(
@@ -229,7 +232,7 @@ def _kept_last_good(learner: Learner, folder: Path) -> str:
     for weights in candidates:
         if all_finite(weights):
             with atomic_path(folder / LAST_GOOD) as temporary:
-                torch.save(weights, temporary)
+                torch.save(curated_weights(weights), temporary)
             return f"; the last good weights are in {folder / LAST_GOOD}: a new run may begin with them (model.init)"
     return "; no good weights were there to be kept"
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from earmark.errors import TrainingError
 from earmark.training.averaging import Average
 from earmark.training.feed import Feed
-from earmark.training.losses import loss_of
+from earmark.training.losses import bootstrapped, loss_of
 from earmark.training.models import TaggingNetwork
+from earmark.training.noisy.heads import logits_by_subset
 from earmark.training.order import Order, seed_of_step
 from earmark.training.rates import frozen_parameters, optimizer_of, place_of, set_rates
 from earmark.training.recipe import Recipe
@@ -55,7 +56,15 @@ class Learner(lightning.LightningModule):
     def _order(self, first_step: int = 0, rank: int = 0, world_size: int = 1) -> Order:
         fit = self.recipe.fit
         return Order(
-            len(self.feed), fit.batch_size, fit.epochs, self.seed, first_step, rank=rank, world_size=world_size
+            self.feed.n_others,
+            fit.batch_size,
+            fit.epochs,
+            self.seed,
+            first_step,
+            n_noisy=self.feed.n_noisy,
+            rate=self.recipe.noisy.rate,
+            rank=rank,
+            world_size=world_size,
         )
 
     @property
@@ -98,12 +107,21 @@ class Learner(lightning.LightningModule):
         self._prepare(step)
         augmented = step < self.n_steps * (1 - recipe.augment.off_for_last)
         pictures, targets = self.feed.batch(clips, self.draws, augmented=augmented)
-        logits = self.network(pictures.contiguous(memory_format=torch.channels_last))
+        n_others = int((clips < self.feed.n_others).sum())
+        logits = self._logits(pictures.contiguous(memory_format=torch.channels_last), n_others)
+        if recipe.noisy.strategy == "soft":
+            own = bootstrapped(logits[n_others:].float(), targets[n_others:], recipe.noisy.bootstrap_weight)
+            targets = torch.cat([targets[:n_others], own])
         loss = loss_of(logits, targets, recipe.loss)
         if not torch.isfinite(loss):
             raise TrainingError(self._why_not_finite(pictures, targets, step))
         self.loss_sum += loss.detach()
         return loss
+
+    def _logits(self, pictures: Tensor, n_others: int) -> Tensor:
+        if self.recipe.noisy.strategy == "two-heads":
+            return logits_by_subset(self.network, pictures, n_others)
+        return self.network(pictures)
 
     def _prepare(self, step: int) -> None:
         """Set rates, what is frozen, and the beginning of everything random to what they are at a step."""

@@ -14,7 +14,7 @@ from earmark.training.fit import Machines, precision_of
 from earmark.training.models import build_network, initialise
 from earmark.training.order import Order
 from earmark.training.recipe import Recipe
-from earmark.training.run import assigned_folds
+from earmark.training.run import assigned_folds, is_noisy
 
 BYTES_PER_VALUE = 4
 
@@ -52,14 +52,21 @@ def plan(recipe: Recipe, manifest: Manifest, folds: int | Path | None, machines:
     taken_over = initialise(network, recipe.model, labels)
     n_weights = sum(parameter.numel() for parameter in network.parameters())
     sizes = [int((numbers == fold).sum()) for fold in range(n_folds)]
-    learned = [len(manifest) - size for size in sizes]
-    orders = [Order(n, recipe.fit.batch_size, recipe.fit.epochs, recipe.fit.seed) for n in learned]
+    n_noisy = int(is_noisy(manifest).sum())
+    learned = [len(manifest) - n_noisy - size for size in sizes]
+    n_kept = int((numbers == NEVER_HELD_OUT).sum()) - n_noisy
+    mixed = 0 if recipe.noisy.strategy == "pretrain" else n_noisy
+    orders = [
+        Order(n, recipe.fit.batch_size, recipe.fit.epochs, recipe.fit.seed, n_noisy=mixed, rate=recipe.noisy.rate)
+        for n in learned
+    ]
     picture = (recipe.picture.n_channels, recipe.picture.height, recipe.window_frames)
     rows = [
         ["recipe", f"{recipe.name}: {recipe.description}"],
         ["network", f"{recipe.model.name}, {n_weights:,} weights, on pictures of {' x '.join(map(str, picture))}"],
         ["begins with", taken_over or "random weights"],
-        ["clips", f"{len(manifest):,} of {len(labels)} labels, {(numbers == NEVER_HELD_OUT).sum():,} never held out"],
+        ["clips", f"{len(manifest) - n_noisy:,} of {len(labels)} labels, {n_kept:,} never held out"],
+        *([["noisy", _noisy(recipe, n_noisy)]] if n_noisy else []),
         ["folds", f"{n_folds}, of {_span(sizes)} clips; each learns from {_span(learned)}"],
         ["a fold", f"{recipe.fit.epochs} epochs, {_span([len(order) for order in orders])} steps"],
         ["a step", f"{_span([order.batch_size for order in orders])} clips, over {_processes(machines)}"],
@@ -67,6 +74,15 @@ def plan(recipe: Recipe, manifest: Manifest, folds: int | Path | None, machines:
         ["reads", _reading(recipe, manifest)],
     ]
     return tabulate(rows, tablefmt="plain")
+
+
+def _noisy(recipe: Recipe, n_noisy: int) -> str:
+    noisy = recipe.noisy
+    before = {"hard-classes": noisy.inner_folds, "pretrain": 1}
+    before |= dict.fromkeys(("agree", "relabel"), 1 + 2 * noisy.rounds)
+    n_before = before.get(noisy.strategy, 0)
+    beforehand = f"; a fold learns {n_before} other networks before its own" if n_before else ""
+    return f"{n_noisy:,} clips, never held out, by the strategy '{noisy.strategy}'{beforehand}"
 
 
 def _span(numbers: list[int]) -> str:

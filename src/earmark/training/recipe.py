@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from earmark.audio.picture import PictureSpec
+from earmark.audio.views import TtaSpec
 from earmark.errors import RecipeError, did_you_mean
 from earmark.training.augment.recipe import AugmentRecipe
+from earmark.training.noisy.recipe import NoisyRecipe
 from earmark.training.ranges import Count, NonNegative, Positive, PositiveCount, Probability
 from earmark.training.ranges import Table as _Table
 
@@ -175,7 +177,8 @@ class Recipe(_Table, frozen=True):
 
     `window_s` is the length of the pictures that the network learns and scores, `hop_s` the step between the windows of
     a clip that is longer. A clip's scores are the mean over its windows by `windows_weight`, and for the rest those of
-    the window in its middle.
+    the window in its middle. With `tta.n`, the run's out-of-fold predictions are made a second time, with test-time
+    augmentation, so that `earmark compare` says whether it pays.
     """
 
     name: str = "unnamed"
@@ -187,7 +190,9 @@ class Recipe(_Table, frozen=True):
     model: ModelRecipe = ModelRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     loss: LossRecipe = LossRecipe()
+    noisy: NoisyRecipe = NoisyRecipe()
     fit: FitRecipe = FitRecipe()
+    tta: TtaSpec = TtaSpec()
 
     def __post_init__(self) -> None:
         if self.picture.n_channels not in {1, self.model.n_channels}:

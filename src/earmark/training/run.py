@@ -39,6 +39,11 @@ class Run:
         return int(self.folds.max()) + 1
 
     @property
+    def noisy(self) -> np.ndarray:
+        """(n_clips,) bool: the clips that a machine labelled, which no fold holds out."""
+        return is_noisy(self.store.manifest)
+
+    @property
     def judged(self) -> Manifest:
         """The clips that a fold holds out, which are all but those that are only learned from."""
         kept = zip(self.store.manifest.clips, self.folds, strict=True)
@@ -91,14 +96,15 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
             raise RunError(f"{folder}: holds a run already; continue it with --resume, or name another folder")
         if load_recipe(folder / "recipe.toml") != recipe:
             raise RunError(f"{folder}: was begun with another recipe (its recipe.toml); name another folder")
-        return Run(folder, recipe, store, read_folds(folder / "folds.csv", store.manifest.names))
+        numbers = read_folds(folder / "folds.csv", without_noisy(store.manifest).names)
+        return Run(folder, recipe, store, _with_noisy(store.manifest, numbers))
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run; name a new folder")
-    assigned = assigned_folds(store.manifest, folds)
+    assigned, curated = assigned_folds(store.manifest, folds), without_noisy(store.manifest)
     folder.mkdir(parents=True, exist_ok=True)
-    write_folds(folder / "folds.csv", store.manifest.names, assigned)
-    rows = [(clip.name, ",".join(clip.labels), clip.group or "") for clip in store.manifest.clips]
-    write_text_atomically(folder / "clips.csv", format_csv(("fname", "labels", "group"), rows))
+    write_folds(folder / "folds.csv", curated.names, assigned[~is_noisy(store.manifest)])
+    rows = [(clip.name, ",".join(clip.labels), clip.group or "", os.path.abspath(clip.path)) for clip in curated.clips]
+    write_text_atomically(folder / "clips.csv", format_csv(("fname", "labels", "group", "path"), rows))
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
     return Run(folder, recipe, store, assigned)
 
@@ -110,12 +116,33 @@ def _check_init(recipe: Recipe, labels: tuple[str, ...]) -> None:
 
 
 def assigned_folds(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
-    """The fold of each clip, (n_clips,) int64, from what `open_run` takes."""
+    """The fold of each clip, (n_clips,) int64, from what `open_run` takes; noisy clips are never held out.
+
+    Folds are those that the curated clips would have without any noisy ones.
+    """
+    curated = without_noisy(manifest)
     if not isinstance(folds, Path):
-        return assign_folds(manifest, folds)
-    numbers = read_folds(folds, manifest.names)
-    given = zip(manifest.clips, numbers.tolist(), strict=True)
-    return assign_folds(manifest.only(replace(clip, fold=number) for clip, number in given))
+        return _with_noisy(manifest, assign_folds(curated, folds))
+    numbers = read_folds(folds, curated.names)
+    given = zip(curated.clips, numbers.tolist(), strict=True)
+    return _with_noisy(manifest, assign_folds(curated.only(replace(clip, fold=number) for clip, number in given)))
+
+
+def is_noisy(manifest: Manifest) -> np.ndarray:
+    """(n_clips,) bool: the clips that a machine labelled."""
+    return np.array([clip.subset == "noisy" for clip in manifest.clips], dtype=bool)
+
+
+def without_noisy(manifest: Manifest) -> Manifest:
+    """The clips that folds are made of."""
+    return manifest.only(clip for clip in manifest.clips if clip.subset != "noisy")
+
+
+def _with_noisy(manifest: Manifest, folds_of_curated: np.ndarray) -> np.ndarray:
+    """Folds of all clips from those of the curated ones."""
+    folds = np.full(len(manifest), NEVER_HELD_OUT, dtype=np.int64)
+    folds[~is_noisy(manifest)] = folds_of_curated
+    return folds
 
 
 def is_first_process() -> bool:

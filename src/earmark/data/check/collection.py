@@ -66,7 +66,7 @@ def check_collection(
     twins: list[Twins] = []
     if not quick:
         readable = [clip for clip in looked_at if clip.name not in unreadable]
-        found, twins = _check_contents(readable, n_workers, progress)
+        found, twins = check_contents(readable, n_workers, progress)
         problems += found
         problems += twin_problems(twin_sets(readable, twins), recordings(manifest.clips))
     return Report(
@@ -85,8 +85,28 @@ def _named(problems: Iterable[Problem], *kinds: str) -> set[str]:
     return {name for problem in problems if problem.kind in kinds for name in problem.clips}
 
 
-def _check_contents(clips: Sequence[Clip], n_workers: int, progress: bool) -> tuple[list[Problem], list[Twins]]:
-    """Problems of the clips' samples, and twins among them."""
+def check_contents(
+    clips: Sequence[Clip], n_workers: int | None = None, progress: bool = True
+) -> tuple[list[Problem], list[Twins]]:
+    """Decode clips, each once, and compare all with all.
+
+    Parameters
+    ----------
+    clips
+        Whose files are there.
+    n_workers
+        Threads; None for one a core.
+    progress
+        Whether to show bars on standard error.
+
+    Returns
+    -------
+    problems
+        Of the clips' samples.
+    twins
+        Pairs of clips that hold the same sound, or a part of it.
+    """
+    n_workers = n_workers or os.cpu_count() or 1
     index, waveforms = LandmarkIndex(), Waveforms([clip.path for clip in clips])
     problems: list[Problem] = []
     same: dict[str, list[int]] = defaultdict(list)

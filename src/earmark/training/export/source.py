@@ -19,15 +19,22 @@ from earmark.training.export.precision import precision_of, with_precision
 from earmark.training.export.waveform import with_front_end
 
 
-def graph_of_bundle(bundle: Bundle) -> onnx.ModelProto:
+def graph_of_bundle(bundle: Bundle, model: onnx.ModelProto | None = None) -> onnx.ModelProto:
     """Read the network of a bundle.
+
+    Parameters
+    ----------
+    bundle
+        Of one network.
+    model
+        What is in its file, where that is read already.
 
     Raises
     ------
     BundleError
         When the bundle is an export itself from which nothing better can be made.
     """
-    model = onnx.load(bundle.path)
+    model = onnx.load(bundle.path) if model is None else model
     precision = precision_of(model)
     if bundle.spec.input != INPUT_NAME or precision.startswith("int8"):
         kind = "takes waveforms" if bundle.spec.input != INPUT_NAME else f"has the precision {precision}"

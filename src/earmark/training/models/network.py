@@ -78,7 +78,10 @@ class TaggingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, bands, frames) pictures to (n, n_labels) logits."""
-        features = self.features(x)
+        return self.logits_of(self.features(x))
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """Map (n, n_features, bands, steps), as `features` gives it, to (n, n_labels) logits."""
         if self.attention is None:
             return self.head(pooled(features, self.pooling))
         steps = features.mean(dim=2).transpose(1, 2)

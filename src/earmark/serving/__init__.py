@@ -1,0 +1,1 @@
+"""Serving: what a browser, or another program, asks this machine for."""
