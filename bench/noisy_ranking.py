@@ -1,10 +1,12 @@
 """How probably each label of each noisy clip is right, by networks that never saw that clip.
 
     python bench/noisy_ranking.py ../shared/data/everyday26 runs/noisy/relabel-seed*
+    python bench/noisy_ranking.py ../shared/data/everyday26 runs/everyday26-small-grey runs/noisy/relabel-seed0
 
-The runs are of the strategy `agree` or `relabel`, which ask such networks: in each fold, one for either half of the
-noisy clips. The last round of each run counts, as the mean over folds and runs. Only sound is used: neither names,
-sources nor licences. Writes `bench/results/<collection>/noisy_ranking.csv` (`fname,label,p_correct`, the surest first),
+A run of the strategy `agree` or `relabel` asks such networks: in each fold, one for either half of the noisy clips; its
+last round counts, as the mean over folds. A run of the strategy `ignore` saw no noisy clip at all, and its bundle is
+asked. What is written is the mean over the runs, each of which counts alike. Only sound is used: neither names, sources
+nor licences. Writes `bench/results/<collection>/noisy_ranking.csv` (`fname,label,p_correct`, the surest first),
 or `-o FILE`.
 """
 
@@ -21,6 +23,9 @@ from earmark.data.manifest import Manifest
 from earmark.data.rows import format_csv
 from earmark.data.store import is_store, open_store
 from earmark.predictions import Predictions
+from earmark.tagging.predict import predict_clips
+from earmark.tagging.tagger import load
+from earmark.training.recipe import load_recipe
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,16 +38,20 @@ def last_round(fold: Path) -> Path:
     return tables[-1]
 
 
-def mean_scores(runs: list[Path], manifest: Manifest) -> dict[str, np.ndarray]:
-    """(n_labels,) of each noisy clip, over all folds of all runs in which it is scored."""
+def scores_of(run: Path, noisy: Manifest) -> np.ndarray:
+    """What a run says of noisy clips that it never saw: (n_clips, n_labels)."""
+    if load_recipe(run / "recipe.toml").noisy.strategy == "ignore":
+        table, errors = predict_clips(load(run, n_threads=1), noisy)
+        if errors:
+            raise errors[0]
+        return table.scores
+    tables = [Predictions.read(last_round(fold)) for fold in sorted(run.glob("fold-*"))]
     found: dict[str, list[np.ndarray]] = defaultdict(list)
-    for run in runs:
-        for fold in sorted(run.glob("fold-*")):
-            table = Predictions.read(last_round(fold))
-            table = table.align(table.fnames, manifest.vocabulary)
-            for name, scores in zip(table.fnames, table.scores, strict=True):
-                found[name].append(scores)
-    return {name: np.mean(scores, axis=0) for name, scores in found.items()}
+    for table in tables:
+        aligned = table.align(table.fnames, noisy.vocabulary)
+        for name, scores in zip(aligned.fnames, aligned.scores, strict=True):
+            found[name].append(scores)
+    return np.stack([np.mean(found[name], axis=0) for name in noisy.names])
 
 
 def main() -> None:
@@ -53,10 +62,12 @@ def main() -> None:
     parser.add_argument("-o", dest="output", type=Path)
     arguments = parser.parse_args()
     manifest = open_store(arguments.data).manifest if is_store(arguments.data) else read_collection(arguments.data)
-    noisy, scores = manifest.subset("noisy"), mean_scores(arguments.runs, manifest)
-    position = {label: index for index, label in enumerate(manifest.vocabulary)}
+    noisy = manifest.subset("noisy")
+    scores = np.mean([scores_of(run, noisy) for run in arguments.runs], axis=0)
     rows = [
-        (clip.name, label, float(scores[clip.name][position[label]])) for clip in noisy.clips for label in clip.labels
+        (clip.name, label, float(own[noisy.vocabulary.index(label)]))
+        for clip, own in zip(noisy.clips, scores, strict=True)
+        for label in clip.labels
     ]
     rows.sort(key=lambda row: -row[2])
     output = arguments.output or RESULTS / manifest.root.name / "noisy_ranking.csv"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.atomic import atomic_path, write_text_atomically
+from earmark.atomic import atomic_path, is_temporary, remove_leftovers, write_text_atomically
 from earmark.errors import EarmarkError
 
 
@@ -54,3 +54,19 @@ def test_a_folder_is_not_overwritten(tmp_path: Path):
     with pytest.raises(EarmarkError) as caught:
         write_text_atomically(tmp_path, "")
     assert str(caught.value) == f"{tmp_path}: cannot be written, it is a folder; give the name of a file"
+
+
+def test_names_of_files_in_the_making_are_known(tmp_path: Path):
+    for name in ("a.wav", "a", ".hidden.tar.gz", "größe\n.wav"):
+        with atomic_path(tmp_path / name) as temporary:
+            temporary.touch()
+            assert is_temporary(temporary)
+        assert not is_temporary(tmp_path / name)
+
+
+def test_only_a_files_own_leftovers_are_removed(tmp_path: Path):
+    names = {".a.0123abcd.partial.wav", ".b.0123abcd.partial.wav", ".a.0123abcd.partial.mp3", ".a.xyz.partial.wav"}
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "a.wav")
+    assert {path.name for path in tmp_path.iterdir()} == names - {".a.0123abcd.partial.wav"}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from earmark.errors import EarmarkError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\.[^.]*)?", re.DOTALL)
 
 
 @contextmanager
@@ -46,6 +50,18 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path has a name that `atomic_path` gives: of a file in the making, or left by a killed process."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of writing `path`; only when no other process is at it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+        if is_temporary(leftover):
+            leftover.unlink(missing_ok=True)
 
 
 def write_text_atomically(path: Path | str, text: str) -> None:

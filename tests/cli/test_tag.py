@@ -197,7 +197,7 @@ class TestOutput:
         assert status == 1
         assert "Aborted!" in err
         assert target.read_text() == "old"
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["tags.csv", "tones"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".tags.csv.journal", "tags.csv", "tones"]
 
     def test_a_folder_that_is_missing(self, tag: Run, tones: list[Path], tmp_path: Path) -> None:
         target = tmp_path / "none" / "tags.csv"

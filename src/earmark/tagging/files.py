@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from earmark.atomic import is_temporary
 from earmark.audio.decode import SUFFIXES
 from earmark.errors import AudioError
 from earmark.parallel import map_in_order
@@ -35,18 +37,43 @@ def find_recordings(paths: Sequence[str | Path]) -> tuple[list[Path], list[Audio
     found: list[Path] = []
     errors: list[AudioError] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-            problem = f"no recordings in this folder; looked for {', '.join(sorted(SUFFIXES))}"
-        elif glob.has_magic(str(path)) and not path.exists():
-            below = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
-            problem = "no file matches this pattern; check the folder, or give the folder itself"
-        else:
-            below, problem = [path], ""
+        below, _, problem = expand(path)
         found += below
         if not below:
             errors.append(AudioError(f"{path}: {problem}"))
     return found, errors
+
+
+def expand(path: Path) -> tuple[list[Path], Path | None, str]:
+    """Find the recordings that one path means.
+
+    Parameters
+    ----------
+    path
+        A file, a folder or a pattern, as for `find_recordings`.
+
+    Returns
+    -------
+    list of Path
+        The recordings.
+    Path or None
+        The folder that was searched, of a pattern its part without wildcards; None for a file.
+    str
+        What is wrong when there are none.
+    """
+    if path.is_dir():
+        below = sorted(file for file in path.rglob("*") if _is_recording(file))
+        return below, path, f"no recordings in this folder; looked for {', '.join(sorted(SUFFIXES))}"
+    if glob.has_magic(str(path)) and not path.exists():
+        matches = (Path(match) for match in glob.glob(str(path), recursive=True))
+        below = sorted(match for match in matches if match.is_file())
+        plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+        return below, Path(*plain), "no file matches this pattern; check the folder, or give the folder itself"
+    return [path], None, ""
+
+
+def _is_recording(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not is_temporary(path) and path.is_file()
 
 
 def over_files(

@@ -16,6 +16,7 @@ from earmark.training import crossval
 from earmark.training import fit as fitting
 from earmark.training.crossval import cross_validate, load_network, refit
 from earmark.training.feed import Feed
+from earmark.training.noisy import strategies
 from earmark.training.noisy.lessons import Learning, Lesson
 from earmark.training.noisy.strategies import halves, hard_labels, prepare, supported
 from earmark.training.run import Run
@@ -141,7 +142,7 @@ def test_the_hardest_label_is_the_one_that_is_ranked_worst(begin: Begin, monkeyp
     truth = learning.targets(learning.curated)
     scores = truth.copy()
     scores[truth[:, 1] > 0] = [1.0, 0.5, 0.7]  # whatever is label 1 is taken for label 0
-    monkeypatch.setattr("earmark.training.noisy.strategies.inner_scores", lambda _: scores)
+    monkeypatch.setattr(strategies, "inner_scores", lambda _: scores)
     assert hard_labels(learning).tolist() == [1]
     lesson, _ = prepare(learning)
     labels = lesson.targets[len(lesson.targets) - lesson.n_noisy :]

@@ -157,7 +157,7 @@ def _layout(folder: Path, layout: str | None) -> str:
         )
     if is_store(folder):
         raise CollectionError(
-            f"{folder}: is a packed store, which 'earmark train' and 'earmark data folds' take; expected the "
+            f"{folder}: is a packed store, which 'train', 'predict' and 'data folds' take; expected the "
             "collection that it was made from"
         )
     if layout is None:
