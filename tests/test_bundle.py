@@ -14,9 +14,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+import earmark
 from earmark.audio.picture import PictureSpec
 from earmark.bundle import FIRST_VERSION, FORMAT_VERSION, METADATA_KEY, Bundle, BundleSpec, write_bundle
 from earmark.errors import BundleError, EarmarkError
+from earmark.tagging.tagger import WINDOWS_PER_CALL, WINDOWS_PER_GPU_CALL, load
 
 MakeBundle = Callable[..., Path]
 
@@ -136,6 +138,47 @@ class TestRoundTrip:
             write_bundle(onnx.load(tiny_bundle), Bundle(tiny_bundle).spec, tmp_path / "none" / "a.onnx")
 
 
+class TestProviders:
+    """A GPU is used where ONNX Runtime has one; where it only says so, the processor."""
+
+    def test_where_there_is_one(self, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = self.sessions(monkeypatch, works=True)
+        assert Bundle(tiny_bundle).on_gpu
+        assert load(tiny_bundle).windows_per_call == WINDOWS_PER_GPU_CALL
+        assert asked[0] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def test_where_it_cannot_be_opened(self, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = self.sessions(monkeypatch, works=False)
+        bundle = Bundle(tiny_bundle)
+        assert not bundle.on_gpu
+        assert bundle.scores(np.zeros((1, 1, 24, 100), dtype=np.float32)).shape == (1, 3)
+        assert asked == [["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]]
+
+    def test_where_there_is_none(self, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        assert not Bundle(tiny_bundle).on_gpu
+        assert load(tiny_bundle).windows_per_call == WINDOWS_PER_CALL
+        assert capfd.readouterr() == ("", "")
+
+    def sessions(self, monkeypatch: pytest.MonkeyPatch, *, works: bool) -> list[list[str]]:
+        """Have sessions asked for on a GPU opened on the processor, or not at all; gives the providers asked for."""
+        asked: list[list[str]] = []
+        real = onnxruntime.InferenceSession
+
+        def opened(model: object, options: object, *, providers: list[str], enable_fallback: bool) -> object:
+            asked.append(providers)
+            if len(providers) > 1 and not works:
+                raise RuntimeError("no CUDA driver")
+            session = real(model, options, providers=["CPUExecutionProvider"], enable_fallback=enable_fallback)
+            if len(providers) > 1:
+                session.get_providers = lambda: providers
+            return session
+
+        monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+        monkeypatch.setattr(onnxruntime, "set_default_logger_severity", lambda level: None)
+        return asked
+
+
 class TestErrors:
     def test_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "none.onnx"
@@ -152,11 +195,23 @@ class TestErrors:
         assert text.endswith("); is it whole, and a bundle? copy it again")
         assert "\n" not in text
 
-    def test_truncated(self, tmp_path: Path, tiny_bundle: Path) -> None:
+    def test_truncated_anywhere(self, tmp_path: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         content = tiny_bundle.read_bytes()
         path = tmp_path / "a.onnx"
-        for n_bytes in (1, len(content) // 3, len(content) * 2 // 3, len(content) - 1):
+        for n_bytes in range(len(content)):
             path.write_bytes(content[:n_bytes])
+            text = error_of(path)
+            # whole as an ONNX model only where all but the specification, the last part, is there
+            foreign = n_bytes > 0.2 * len(content) and text.startswith(f"{path}: an ONNX model, but no bundle")
+            assert foreign or text.startswith(f"{path}: cannot be loaded as an ONNX model (")
+            assert "\n" not in text
+        assert capfd.readouterr().out == ""
+
+    def test_a_real_network_truncated_in_many_places(self, tmp_path: Path) -> None:
+        content = (Path(earmark.__file__).parent / "models" / "embedded.onnx").read_bytes()
+        path = tmp_path / "a.onnx"
+        for part in range(1, 40):
+            path.write_bytes(content[: len(content) * part // 40])
             assert error_of(path).startswith(f"{path}: cannot be loaded as an ONNX model (")
 
     def test_a_damaged_byte_never_ends_in_another_exception(

@@ -11,6 +11,7 @@ own bundles, whole, so that they may have front ends, rates and windows of their
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,6 +38,9 @@ MEMBER_NAME = "member"
 
 GPU_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 """Of ONNX Runtime: what runs networks, and where."""
+
+ERRORS_ONLY, NOTHING = 3, 4
+"""What ONNX Runtime says on standard error, by its own levels."""
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8-static")
 """What an export's weights are stored as, and for the last one computed with; see docs/export.md."""
@@ -334,17 +338,19 @@ def _open_session(
 
 
 def _session(model: str | bytes, n_threads: int) -> onnxruntime.InferenceSession:
-    """A network on the GPU where onnxruntime-gpu finds one, else on the processor."""
+    """A network on the GPU where onnxruntime-gpu finds one, else on the processor, without a word about it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
-    options.log_severity_level = 3
+    options.log_severity_level = ERRORS_ONLY
     if GPU_PROVIDER in onnxruntime.get_available_providers():
-        options.log_severity_level = 4  # a missing GPU or driver is no error: the processor does the work
-        providers = [GPU_PROVIDER, CPU_PROVIDER]
-    else:
-        providers = [CPU_PROVIDER]
+        # a missing driver is no error: what is said of it would go past the session's own level
+        onnxruntime.set_default_logger_severity(NOTHING)
+        with contextlib.suppress(Exception):
+            return onnxruntime.InferenceSession(
+                model, options, providers=[GPU_PROVIDER, CPU_PROVIDER], enable_fallback=False
+            )
     # without the fallback, which reports on standard output
-    return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=False)
+    return onnxruntime.InferenceSession(model, options, providers=[CPU_PROVIDER], enable_fallback=False)
 
 
 def _first_line(error: Exception) -> str:

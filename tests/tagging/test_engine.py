@@ -242,5 +242,8 @@ def test_a_file_that_breaks_off_in_the_middle(recording: Path, tiny_bundle: Path
     soundfile.write(whole, sound, rate)
     cut = tmp_path / "cut.flac"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    with Engine([load(tiny_bundle)], n_workers=2) as engine, pytest.raises(AudioError, match=r"cut\.flac: cannot be read"):
+    with (
+        Engine([load(tiny_bundle)], n_workers=2) as engine,
+        pytest.raises(AudioError, match=r"cut\.flac: cannot be read"),
+    ):
         engine.timelines(cut)

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from earmark import __version__
 from earmark.cli.library import Memory, count, preview, run, say
+from earmark.cli.timeline import NAMES, event_options, given, read_threshold
+from earmark.tagging.choosing import Choice, Chooser
+from earmark.tagging.engine import Engine
+from earmark.tagging.events import EventSpec
+from earmark.tagging.index import maker_of
 from earmark.tagging.job import Job
-from earmark.tagging.library import Patterns, find_library
+from earmark.tagging.library import Library, Patterns, find_library
 from earmark.tagging.mapping import read_label_names
 from earmark.tagging.metadata import check_installed
-from earmark.tagging.tagger import AUTO, Tag, Threshold, load
+from earmark.tagging.tagger import Tagger, Threshold, load
 from earmark.tagging.writers import WRITERS, Destination
-
-
-def _threshold(context: click.Context, parameter: click.Parameter, text: str | None) -> Threshold:
-    if text is None or text == AUTO:
-        return AUTO if text else None
-    found: float = click.FloatRange(0, 1)(text, parameter, context)
-    return found
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
-@click.option("--model", "-m", default=None, help="A bundle (.onnx) or a run's folder.  [default: the embedded model]")
+@click.option(
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    help="A bundle (.onnx) or a run's folder; several hear a file that is read once.  [default: the embedded model]",
+)
 @click.option("--top", "top_k", default=3, show_default=True, type=click.IntRange(1), help="Labels a file.")
 @click.option(
     "--threshold",
     metavar="X|auto",
-    callback=_threshold,
+    callback=read_threshold,
     help="Give all labels with at least this score instead; auto: with at least their own, as 'calibrate' stored them.",
 )
+@click.option("--timeline", is_flag=True, help="Give events with start and end, by the threshold.")
+@event_options
 @click.option("--format", "format_", default="table", show_default=True, type=click.Choice(list(WRITERS)))
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file instead of the terminal.")
 @click.option("--workers", type=click.IntRange(1), help="Files at a time.  [default: one a core]")
@@ -46,11 +53,18 @@ def _threshold(context: click.Context, parameter: click.Parameter, text: str | N
 @click.option("--index", "index_path", type=click.Path(path_type=Path), help="Keep tags here; skip unchanged files.")
 @click.option("--write-tags", "into_files", is_flag=True, help="Write tags into the files' own metadata as well.")
 @click.option("--dry-run", is_flag=True, help="Only count; with --write-tags, show what would be written.")
+@click.pass_context
 def tag(
+    context: click.Context,
     paths: tuple[str, ...],
-    model: str | None,
+    models: tuple[str, ...],
     top_k: int,
     threshold: Threshold,
+    timeline: bool,
+    smooth: int,
+    release: float,
+    max_gap_s: float,
+    min_duration_s: float,
     format_: str,
     output: Path | None,
     workers: int | None,
@@ -68,7 +82,7 @@ def tag(
 
     A list is @list.txt with a path a line, @list.csv with a column 'path', 'fname' or 'filename' whose other columns
     go to the output, or - for standard input. A file that cannot be read is named on standard error, the others are
-    tagged, and the exit status is 1.
+    tagged, and the exit status is 1. Of several models, each label begins with its model's name: embedded:Bark.
 
     \b
     Examples:
@@ -76,9 +90,11 @@ def tag(
       earmark tag recordings/ --format csv -o tags.csv
       earmark tag *.flac --model run/ --threshold 0.5
       earmark tag *.flac --model run/ --threshold auto
+      earmark tag night.flac --timeline --format audacity -o night.txt
       earmark tag archive/ --exclude 'old/**' --index archive.index --format csv -o tags.csv
       find . -name '*.mp3' -print0 | earmark tag - --write-tags --dry-run
     """
+    _check_options(context, timeline, into_files)
     memory = Memory(output, index_path, resume)
     if only_mapped and not labels:
         raise click.UsageError("--only-mapped leaves out what --labels has no name for; name such a file")
@@ -89,29 +105,42 @@ def tag(
     )
     for error in library.errors:
         say(str(error))
-    # files are spread over the cores, so each network call keeps to one
-    tagger = load(model, n_threads=1 if len(library.recordings) > 1 else 0)
-    if threshold is not None:
-        tagger.thresholds(threshold)  # says before all the work that a bundle has none
-    names = read_label_names(labels, tagger.labels, only_mapped=only_mapped) if labels else None
-
-    def choose(path: Path) -> list[Tag]:
-        if names:
-            return names.tag(tagger, path, top_k=top_k, threshold=threshold)
-        return tagger.tag(path, top_k=top_k, threshold=threshold)
-
-    options = {"earmark": __version__, "top": top_k, "threshold": threshold, "labels": names.digest if names else None}
-    if dry_run and into_files:
-        n_failures = preview(library, choose, workers)
-    elif dry_run:
-        n_failures = count(library, Job(library.recordings, memory.peek(tagger.bundle.path, options)), workers)
-    else:
-        band = tagger.picture_spec.log_mel
-        destination = Destination(output, library.recordings, library.columns, band.fmin, band.fmax)
-        index = memory.open(tagger.bundle.path, options)
-        n_failures = run(library, memory, index, choose, format_, destination, n_workers=workers, into_files=into_files)
+    # files and parts of long ones are spread over the cores, so each network call keeps to one
+    taggers = [load(model, n_threads=1) for model in models or (None,)]
+    names = read_label_names(labels, taggers[0].labels, only_mapped=only_mapped) if labels else None
+    spec = EventSpec(smooth=smooth, release=release, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+    choice = Choice(top_k=top_k, threshold=threshold, timeline=spec if timeline else None, names=names)
+    first, *others = [tagger.bundle.path for tagger in taggers]
+    options = {"earmark": __version__, **choice.options(), "with": [maker_of(path, {}).model for path in others]}
+    with Engine(taggers, workers) as engine:
+        choose = Chooser(engine, choice)
+        if dry_run and into_files:
+            n_failures = preview(library, choose, workers)
+        elif dry_run:
+            n_failures = count(library, Job(library.recordings, memory.peek(first, options)), workers)
+        else:
+            destination = _destination(output, library, taggers, timed=timeline)
+            index = memory.open(first, options)
+            n_failures = run(
+                library, memory, index, choose, format_, destination, n_workers=workers, into_files=into_files
+            )
     if n_failures or library.errors:
         done = "tagged or written into" if into_files else "tagged"
         n_asked = len(library.recordings) + len(library.errors)
         say(f"{n_failures + len(library.errors)} of {n_asked} files could not be {done}")
         sys.exit(1)
+
+
+def _check_options(context: click.Context, timeline: bool, into_files: bool) -> None:
+    if timeline and into_files:
+        raise click.UsageError("--write-tags writes what is heard in a whole file; leave out --timeline")
+    if timeline and given(context, "top_k"):
+        raise click.UsageError("--top is of whole files; with --timeline, give a --threshold")
+    if not timeline and (unused := given(context, *NAMES)):
+        raise click.UsageError(f"{', '.join(unused)}: of events; give --timeline as well")
+
+
+def _destination(output: Path | None, library: Library, taggers: Sequence[Tagger], *, timed: bool) -> Destination:
+    bands = [network.picture_spec.log_mel for tagger in taggers for network in tagger.networks]
+    low_hz, high_hz = min(band.fmin for band in bands), max(band.fmax for band in bands)
+    return Destination(output, library.recordings, library.columns, low_hz, high_hz, timed)

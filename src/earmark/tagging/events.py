@@ -8,7 +8,7 @@ overlap, however much the windows do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -173,13 +173,13 @@ def cells(starts_s: np.ndarray, ends_s: np.ndarray) -> np.ndarray:
     return np.concatenate([starts_s[:1], (centres[1:] + centres[:-1]) / 2, ends_s[-1:]])
 
 
-def merged(found: Sequence[Tag], max_gap_s: float) -> Iterable[Tag]:
-    """Join events of one label, in order, that are no further apart than a gap; the better score stays."""
+def merged(found: Sequence[Tag], max_gap_s: float) -> list[Tag]:
+    """Join events of one label, by start, that overlap or are no further apart than a gap; the best score stays."""
     joined: list[Tag] = []
     for event in found:
         if joined and event.start_s - joined[-1].end_s <= max_gap_s:
             best = max(joined[-1].score, event.score)
-            joined[-1] = replace(joined[-1], end_s=event.end_s, score=best)
+            joined[-1] = replace(joined[-1], end_s=max(joined[-1].end_s, event.end_s), score=best)
         else:
             joined.append(event)
     return joined

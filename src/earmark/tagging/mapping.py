@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from earmark.errors import LabelError, did_you_mean
 from earmark.tagging.tagger import Tag, Tagger, Threshold
 
@@ -48,9 +50,12 @@ class LabelNames:
             best.setdefault((renamed.label, renamed.start_s, renamed.end_s), renamed)
         return list(best.values())
 
-    def tag(self, tagger: Tagger, path: Path, *, top_k: int, threshold: Threshold) -> list[Tag]:
-        """Name what is heard in a file, as `Tagger.tag` does, by these names; a name scores as its best label."""
-        tags = self.rename(tagger.tag(path, threshold=0.0 if threshold is None else threshold))
+    def choose(
+        self, tagger: Tagger, scores: np.ndarray, duration_s: float, *, top_k: int, threshold: Threshold
+    ) -> list[Tag]:
+        """Tags of a clip, as `Tagger.choose` gives them, by these names; a name scores as its best label."""
+        least = 0.0 if threshold is None else threshold
+        tags = self.rename(tagger.choose(scores, duration_s, top_k=top_k, threshold=least))
         return tags[:top_k] if threshold is None else tags
 
 

@@ -53,6 +53,8 @@ class Destination:
         What lists say of them.
     low_hz, high_hz
         The range of frequencies that the model hears.
+    timed
+        Whether tags are events with times of their own, rather than of whole files.
     """
 
     output: Path | None = None
@@ -60,6 +62,7 @@ class Destination:
     columns: tuple[str, ...] = ()
     low_hz: float = 0.0
     high_hz: float = 0.0
+    timed: bool = False
 
 
 Write = Callable[[Tagged], None]
@@ -69,11 +72,32 @@ Lines = Callable[[Tagged, Destination], Iterator[str]]
 
 
 def table(tagged: Tagged, destination: Destination) -> Iterator[str]:
-    """One line a file for people: its path, then each tag with its score, then what its list says of it."""
-    said = "  ".join(f"{tag.label} {tag.score:.2f}" for tag in tagged.tags)
+    """One line a file for people: its path, then each tag with its score, then what its list says of it.
+
+    Events have a line each, with when they begin and end.
+    """
+    said = [f"{tag.label} {tag.score:.2f}" for tag in tagged.tags]
+    if destination.timed and tagged.tags:
+        times = [f"{clock(tag.start_s)} to {clock(tag.end_s)}" for tag in tagged.tags]
+        lines = [f"{time}  {one}" for time, one in zip(times, said, strict=True)]
+    else:
+        lines = ["  ".join(said) or "(none)"]
     cells = zip(destination.columns, tagged.recording.cells, strict=True)
     listed = "".join(f"  {column}={cell}" for column, cell in cells if cell)
-    yield f"{tagged.recording.path}  {said or '(none)'}{listed}\n"
+    for line in lines:
+        yield f"{tagged.recording.path}  {line}{listed}\n"
+
+
+def clock(seconds: float) -> str:
+    """Time as people read it.
+
+    Examples
+    --------
+    >>> clock(3725.24)
+    '1:02:05.2'
+    """
+    tenths = round(10 * seconds)
+    return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
 def csv_rows(tagged: Tagged, destination: Destination) -> Iterator[str]:
