@@ -209,6 +209,8 @@ def stages(bench: Bench) -> None:
 
 def measure_stages(path: str, model: str, n_threads: int) -> dict[str, Any]:
     """Seconds of each stage within a call, those that each takes by itself, and those of the whole."""
+    from threadpoolctl import threadpool_limits
+
     from earmark.audio.decode import stream
     from earmark.audio.logmel import frames_log_mel
     from earmark.audio.resample import resample
@@ -217,7 +219,6 @@ def measure_stages(path: str, model: str, n_threads: int) -> dict[str, Any]:
     from earmark.tagging.engine import BLOCK_S as READ_S
     from earmark.tagging.engine import Engine
     from earmark.tagging.tagger import load
-    from threadpoolctl import threadpool_limits
 
     tagger = load(model, n_threads=n_threads)
     spec, log_mel = tagger.bundle.spec, tagger.picture_spec.log_mel
@@ -325,8 +326,7 @@ def cold(bench: Bench) -> None:
         with subprocess.Popen([*EARMARK, "tag", str(path)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            seconds = time.perf_counter() - begun
-        return seconds
+            return time.perf_counter() - begun
 
     def times() -> dict[str, float]:
         found = [first_line() for _ in range(N_COLD)]

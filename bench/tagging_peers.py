@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,7 @@ def mobilenet_v1(n_threads: int, models: Path) -> Peer:
     widths = [32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
     strides = [1, 2, 1, 2, 1, 2, *[1] * 5, 2, 1]
     first = nn.Sequential(nn.Conv2d(1, 32, 3, 1, 1, bias=False), nn.AvgPool2d(2), nn.BatchNorm2d(32), nn.ReLU())
-    body = [separable(a, b, stride) for a, b, stride in zip(widths, widths[1:], strides, strict=True)]
+    body = [separable(*pair, stride) for pair, stride in zip(pairwise(widths), strides, strict=True)]
 
     class Network(nn.Module):
         def __init__(self) -> None:

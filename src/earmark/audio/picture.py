@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
-from scipy.ndimage import correlate1d
 
 from earmark.audio.clip import lengthen, trim_silence
 from earmark.audio.logmel import LogMelSpec, checked, log_mel
@@ -383,6 +382,8 @@ def delta(values: np.ndarray) -> np.ndarray:
     np.ndarray
         The same shape, in the values' unit per frame.
     """
+    from scipy.ndimage import correlate1d  # only where it is needed, for a quick start
+
     return correlate1d(values, delta_weights(), axis=-1, mode="nearest")
 
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from earmark.tagging.tagger import Tag, Timeline
 
@@ -115,6 +114,8 @@ def smoothed(scores: np.ndarray, n_windows: int) -> np.ndarray:
     """
     if n_windows == 1 or not len(scores):
         return scores
+    from scipy.ndimage import median_filter  # only where it is needed, for a quick start
+
     median: np.ndarray = median_filter(scores, size=(n_windows, 1), mode="nearest")
     return median
 
