@@ -73,12 +73,22 @@ def test_an_interrupted_call_with_other_options_is_not_taken_up(events: Run, tmp
     assert "1 new or changed" in events("--index", index, "--smooth", "5")[2]
 
 
+def test_windows_further_apart(events: Run) -> None:
+    _, out, _ = events("--release", "1", "--smooth", "1", "--hop", "1", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["tag"], row["start_s"], row["end_s"]) for row in rows] == [
+        ("low", "3.000", "6.000"),
+        ("high", "9.000", "12.000"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--timeline", "--top", "2"], "--top is of whole files; with --timeline, give a --threshold"),
         (["--timeline", "--write-tags"], "leave out --timeline"),
         (["--smooth", "5"], "--smooth: of events; give --timeline as well"),
+        (["--hop", "4.5"], "4.5; expected a number of seconds above 0, up to a window of 4 s"),
         (["--timeline", "--smooth", "4"], "4 is even; a median is taken over an odd number of windows"),
         (["--timeline", "--release", "0"], "0.0 is not in the range 0<x<=1"),
         (["--timeline", "--max-gap", "-1"], "-1.0 is not in the range x>=0"),

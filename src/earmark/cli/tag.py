@@ -39,6 +39,12 @@ from earmark.tagging.writers import WRITERS, Destination
     callback=read_threshold,
     help="Give all labels with at least this score instead; auto: with at least their own, as 'calibrate' stored them.",
 )
+@click.option(
+    "--hop",
+    "hop_s",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds between windows.  [default: the model's own]",
+)
 @click.option("--timeline", is_flag=True, help="Give events with start and end, by the threshold.")
 @event_options
 @click.option("--format", "format_", default="table", show_default=True, type=click.Choice(list(WRITERS)))
@@ -60,6 +66,7 @@ def tag(
     models: tuple[str, ...],
     top_k: int,
     threshold: Threshold,
+    hop_s: float | None,
     timeline: bool,
     smooth: int,
     release: float,
@@ -107,11 +114,18 @@ def tag(
         say(str(error))
     # files and parts of long ones are spread over the cores, so each network call keeps to one
     taggers = [load(model, n_threads=1) for model in models or (None,)]
+    if hop_s is not None:
+        _step(taggers, hop_s)
     names = read_label_names(labels, taggers[0].labels, only_mapped=only_mapped) if labels else None
     spec = EventSpec(smooth=smooth, release=release, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
     choice = Choice(top_k=top_k, threshold=threshold, timeline=spec if timeline else None, names=names)
     first, *others = [tagger.bundle.path for tagger in taggers]
-    options = {"earmark": __version__, **choice.options(), "with": [maker_of(path, {}).model for path in others]}
+    options = {
+        "earmark": __version__,
+        **choice.options(),
+        "hop": hop_s,
+        "with": [maker_of(path, {}).model for path in others],
+    }
     with Engine(taggers, workers) as engine:
         choose = Chooser(engine, choice)
         if dry_run and into_files:
@@ -138,6 +152,14 @@ def _check_options(context: click.Context, timeline: bool, into_files: bool) -> 
         raise click.UsageError("--top is of whole files; with --timeline, give a --threshold")
     if not timeline and (unused := given(context, *NAMES)):
         raise click.UsageError(f"{', '.join(unused)}: of events; give --timeline as well")
+
+
+def _step(taggers: Sequence[Tagger], hop_s: float) -> None:
+    try:
+        for tagger in taggers:
+            tagger.step(hop_s)
+    except ValueError as error:
+        raise click.BadParameter(str(error).removeprefix("hop_s="), param_hint="--hop") from error
 
 
 def _destination(output: Path | None, library: Library, taggers: Sequence[Tagger], *, timed: bool) -> Destination:

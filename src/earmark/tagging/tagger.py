@@ -142,6 +142,25 @@ class Tagger:
                 "any length up to a window; export it again with 'earmark export'"
             )
 
+    def step(self, hop_s: float) -> None:
+        """From now on, hear windows so far apart, in seconds, rather than as the bundle says.
+
+        Fewer windows take less time; more say more exactly when something is heard.
+
+        Raises
+        ------
+        ValueError
+            When it is not above 0, or longer than a window, so that some would not be heard at all.
+        """
+        for network in self.networks:
+            spec, frame_rate = network.bundle.spec, network.picture_spec.log_mel.frame_rate
+            window_s = spec.window_frames / frame_rate
+            if not 0 < hop_s <= window_s:
+                raise ValueError(
+                    f"hop_s={hop_s}; expected a number of seconds above 0, up to a window of {window_s:g} s"
+                )
+            network.bundle.spec = msgspec.structs.replace(spec, hop_frames=max(1, round(hop_s * frame_rate)))
+
     def tag(self, path: str | Path, *, top_k: int = 3, threshold: Threshold = None) -> list[Tag]:
         """Name what is heard in a file.
 
