@@ -36,7 +36,7 @@ from typing import Any, get_args
 import numpy as np
 from provenance import provenance
 
-from earmark.data.cache import curated_manifest, curated_store
+from earmark.data.cache import training_manifest, training_store
 from earmark.data.folds import assign_folds, write_folds
 from earmark.data.manifest import Manifest
 from earmark.data.rows import format_csv
@@ -55,7 +55,7 @@ STAGES = ("planted", "clean", "corrected")
 
 def plant(data: Path, work: Path, seeds: Sequence[int], share: float) -> None:
     """Write what is planted for each seed: corrections that make labels wrong, and folds of the clips so labelled."""
-    manifest = curated_manifest(data)
+    manifest = training_manifest(data)
     work.mkdir(parents=True, exist_ok=True)
     said = {"collection": manifest.root.name, "labels": list(manifest.vocabulary), "share_planted": share}
     (work / "collection.json").write_text(json.dumps(said, indent=1) + "\n")
@@ -99,7 +99,7 @@ def train(data: Path, arguments: argparse.Namespace) -> None:
         run, folds, corrections = run_folder(folder, arguments.recipe, stage), folder / "folds.csv", None
         if stage != "clean":
             corrections = folder / ("planted.csv" if stage == "planted" else f"{name_of(arguments.recipe)}-heard.csv")
-        store = curated_store(
+        store = training_store(
             data,
             recipe.picture.log_mel.sample_rate,
             select=lambda manifest, table=corrections: (

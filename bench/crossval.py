@@ -129,11 +129,12 @@ def over_seeds(jobs: list[Job]) -> dict[str, Any]:
 
 def command_of(job: Job) -> str:
     """What a person types to get the figures again."""
-    given = {name: getattr(job.options, name) for name in ("fold", "batch_size", "cycle", "seeds", "jobs")}
+    plain: dict[str, Any] = {"fold": None, "batch_size": None, "cycle": None, "seeds": [0], "jobs": 1}
+    given = {name: getattr(job.options, name) for name in plain}
     shown = [
         f" --{name.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in given.items()
-        if value not in (None, [0], 1)
+        if value != plain[name]
     ]
     return f"python bench/crossval.py {job.collection.name} {job.recipe}{''.join(shown)}"
 

@@ -1,0 +1,28 @@
+"""What the benches take from the package is there, although only people run them."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+BENCH = sorted((Path(__file__).parents[1] / "bench").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", BENCH, ids=lambda path: path.stem)
+def test_imports_of_the_package_resolve(script: Path) -> None:
+    nodes = ast.walk(ast.parse(script.read_text("utf-8")))
+    wanted = [
+        (node.module, name.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("earmark")
+        for name in node.names
+    ]
+    missing = [f"{module}.{name}" for module, name in wanted if not hasattr(importlib.import_module(module), name)]
+    assert missing == []
+
+
+def test_there_are_benches() -> None:
+    assert len(BENCH) > 10
