@@ -31,6 +31,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ FORMATS = {"wav": "PCM_16", "flac": "PCM_16", "mp3": None, "ogg": None}
 OURS = {"earmark, embedded": "embedded", "earmark, mn04": "mn04.onnx"}
 PARTS = ("speed", "stages", "short", "long", "cold")
 N_COLD = 9
+STREAMED_MINUTES = 4.0
 BLOCK_S = 10.0
 
 
@@ -197,9 +199,10 @@ def measure_peer(name: str, path: str, models: Path, n_threads: int) -> dict[str
 
 
 def stages(bench: Bench) -> None:
-    """Where the time of one core goes."""
+    """Where the time of one core goes, of a recording that is long enough to be streamed."""
+    times = max(1, ceil(STREAMED_MINUTES / bench.arguments.minutes_of_audio))
     for suffix in FORMATS:
-        path = bench.recording(suffix)
+        path = bench.recording(suffix, times=times)
         for name, model in OURS.items():
             words = (path, bench.model(model))
             bench.measure(
