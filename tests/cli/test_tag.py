@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from earmark.tagging.engine import Engine
 from earmark.tagging.tagger import load
 
 Run = Callable[..., tuple[int, str, str]]
@@ -184,15 +186,15 @@ class TestOutput:
     ) -> None:
         target = tmp_path / "tags.csv"
         target.write_text("old")
-        taken = []
+        taken, scores = [], Engine.scores
 
-        def interrupted(self: object, path: Path, **_: object) -> list[object]:
+        def interrupted(self: Engine, path: Path) -> tuple[list[np.ndarray], float]:
             taken.append(path)
             if len(taken) > 1:
                 raise KeyboardInterrupt
-            return []
+            return scores(self, path)
 
-        monkeypatch.setattr("earmark.tagging.tagger.Tagger.tag", interrupted)
+        monkeypatch.setattr(Engine, "scores", interrupted)
         status, _, err = tag(*tones, "--format", "csv", "-o", target, "--workers", "1")
         assert status == 1
         assert "Aborted!" in err
