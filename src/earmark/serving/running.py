@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -90,5 +93,25 @@ def serve(service: Service, host: str, port: int, ready: Callable[[str], None]) 
     )
     listening, address = opened(host, port)
     with listening:
-        ready(address)  # who connects already waits in the socket's queue
-        _Server(config, service).run(sockets=[listening])
+        server = _Server(config, service)
+        with _ended_by_signals(server):
+            ready(address)  # who connects already waits in the socket's queue
+            server.run(sockets=[listening])
+
+
+@contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Make an end by a signal one like any other: uvicorn raises it again when all is done, for whoever was before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -5,7 +5,7 @@ const N_ROWS = 160;
 const LOWEST_HZ = 40;
 const SHOWN_DB = 70;
 const TRANSFORMS_PER_COLUMN = 4;
-const TICKS_HZ = [100, 500, 1000, 2000, 5000, 10000, 20000];
+const TICKS_HZ = [500, 2000, 5000, 10000, 20000];
 
 const mel = (hz) => 2595 * Math.log10(1 + hz / 700);
 const hz = (m) => 700 * (10 ** (m / 2595) - 1);
