@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -151,6 +152,23 @@ def test_hostile_bodies(start: Start, format_: str) -> None:
     assert set(statuses) <= {200, 413, 422}
     assert statuses.get(422, 0) > 5
     assert process.poll() is None
+
+
+def test_a_client_that_goes_away_is_no_failure(start: Start, tmp_path: Path) -> None:
+    _, address = start()
+    host, port = re.findall(r"//(.*):(\d+)", address)[0]
+    for kind in (b"audio/wav", b"multipart/form-data; boundary=x"):
+        with socket.create_connection((host, int(port))) as leaving:
+            head = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + kind
+            leaving.sendall(head + b"\r\nContent-Length: 9999\r\n\r\n--x")
+            time.sleep(0.3)
+    for _ in range(100):
+        lines = (tmp_path / "log").read_text().splitlines()[1:]
+        if len(lines) == 2:
+            break
+        time.sleep(0.05)
+    said = [json.loads(line) for line in lines]
+    assert [(one["event"], one["status"], one["problem"]) for one in said] == [("request", 400, "bad-request")] * 2
 
 
 def test_connections_that_say_nothing_are_closed(start: Start, tiny_bundle: Path) -> None:

@@ -33,6 +33,7 @@ try:
     from pydantic import Field
     from starlette.exceptions import HTTPException
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import ClientDisconnect
     from starlette.staticfiles import StaticFiles
 
     from earmark.serving import schemas
@@ -117,6 +118,7 @@ class Service:
         app.add_exception_handler(Problem, _answer_problem)
         app.add_exception_handler(RequestValidationError, _answer_invalid)
         app.add_exception_handler(HTTPException, _answer_http)
+        app.add_exception_handler(ClientDisconnect, _answer_gone)
         app.add_exception_handler(Exception, _answer_failure)
         app.include_router(self._v1())
         self._add_states(app)
@@ -386,6 +388,11 @@ async def _answer_http(request: Request, error: Exception) -> Response:
         "method-not-allowed": f"{request.method} is not taken here; see /openapi.json",
     }.get(kind, str(error.detail))
     return _problem_response(request, Problem(kind, detail), dict(error.headers or {}))
+
+
+async def _answer_gone(request: Request, error: Exception) -> Response:
+    # nobody reads it; the log and the counters have it
+    return _problem_response(request, Problem("bad-request", "the connection ended before the request did"))
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
