@@ -56,8 +56,8 @@ def serve(
 
     \b
     Examples:
-      earmark serve
-      curl -F file=@dog.wav 'http://127.0.0.1:8000/v1/tag?top_k=5'
+      earmark serve --port 9000
+      curl -F file=@dog.wav 'http://127.0.0.1:9000/v1/tag?top_k=5'
       EARMARK_TOKEN=$(openssl rand -hex 16) earmark serve --host 0.0.0.0 --model run/
     """
     from earmark.serving.app import Service, Settings
