@@ -54,13 +54,33 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn when a signal has come."""
         self._service.guard.is_draining = True
-        await asyncio.sleep(0)  # whoever waits in the sockets' queues is let in
+        arriving = self._let_in(sockets or [])
         for server in self.servers:
             server.close()
+        await asyncio.gather(*arriving)
+        await asyncio.sleep(LOOKS_S)  # those that the loop has accepted, and not handed on yet
         end = time.monotonic() + FAREWELL_S
         while self.server_state.connections and time.monotonic() < end:
             await asyncio.sleep(LOOKS_S)
         await super().shutdown(sockets)
+
+    def _let_in(self, sockets: list[socket.socket]) -> list[asyncio.Task[Any]]:
+        """Accept whoever waits in the sockets' queues: closing a socket would turn them away unheard."""
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> asyncio.Protocol:
+            return _Protocol(self.config, self.server_state, self.lifespan.state)
+
+        arriving = []
+        for listening in sockets:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:  # nobody is left
+                    break
+                connection.setblocking(False)
+                arriving.append(loop.create_task(loop.connect_accepted_socket(protocol, connection)))
+        return arriving
 
 
 def serve(service: Service, host: str, port: int, ready: Callable[[str], None]) -> None:
