@@ -66,6 +66,10 @@ class ArchiveError(EarmarkError):
     """An archive is damaged, or holds what no archive should: a path out of its folder, a link, a bomb."""
 
 
+class ServingError(EarmarkError):
+    """A server cannot be set up as asked, or one that was asked refuses a request."""
+
+
 class MissingExtraError(EarmarkError):
     """A feature needs libraries that are not installed."""
 

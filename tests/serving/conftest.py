@@ -1,12 +1,15 @@
-"""An audit of three clips, served on a free port."""
+"""A browser of this machine; an audit of three clips, served on a free port."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +25,27 @@ from earmark.serving import audit as serving
 
 RATE = 16_000
 LABELS = Vocabulary(["Bark", "Meow", "Purr", "Raindrop", "<b>Bold</b>"])
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER_OPTIONS = (
+    "--no-sandbox",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium of this machine, with a microphone that beeps; nothing is downloaded."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    named = os.environ.get("EARMARK_CHROMIUM")
+    path = named or next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(f"no browser found: none of {', '.join(BROWSERS)} on PATH; EARMARK_CHROMIUM may name one")
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=path, args=list(BROWSER_OPTIONS))
+        yield launched
+        launched.close()
 
 
 @dataclass

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,22 +18,7 @@ from .conftest import Served
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, Browser, expect = playwright.Page, playwright.Browser, playwright.expect
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 LAPTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium of this machine; nothing is downloaded."""
-    named = os.environ.get("EARMARK_CHROMIUM")
-    path = named or next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"no browser found: none of {', '.join(BROWSERS)} on PATH; EARMARK_CHROMIUM may name one")
-    with playwright.sync_playwright() as started:
-        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        launched = started.chromium.launch(executable_path=path, args=arguments)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

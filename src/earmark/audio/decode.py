@@ -195,6 +195,8 @@ class Stream(Iterator[np.ndarray]):
     ----------
     sample_rate
         Of the blocks, in Hz.
+    n_channels
+        Of the file, as it states them; they are averaged.
     duration_s
         Length of what is read as the file states it, in seconds, if only as an estimate; `None` where it states none.
     """
@@ -203,6 +205,7 @@ class Stream(Iterator[np.ndarray]):
         self._source = _open(path, sample_rate)
         try:
             self.sample_rate = self._source.sample_rate if sample_rate is None else sample_rate
+            self.n_channels = self._source.n_channels
             n_block = _block_length(block_s, self.sample_rate)
             pieces = _pieces(self._source, self.sample_rate, part)
             self._blocks = _in_blocks(pieces, n_block)

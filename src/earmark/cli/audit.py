@@ -123,8 +123,8 @@ def _write_page(folder: Path, listed: Audit, scores: RunScores, corrections: Pat
 
 def _serve(listed: Audit, scores: RunScores, corrections: Path, host: str, port: int) -> None:
     from earmark.evaluation.audit.decisions import Decisions
-    from earmark.serving.audit import LOOPBACK as OWN_NAMES
     from earmark.serving.audit import create_app, serve
+    from earmark.serving.listening import LOOPBACK as OWN_NAMES
 
     hosts = OWN_NAMES if host in OWN_NAMES else ("*",)
     names = [clip.name for clip in scores.clips]

@@ -31,6 +31,7 @@ VERBS = {
     "evaluate": "Judge a table of scores by known labels.",
     "audit": "Find labels that are wrong or missing, and listen to them.",
     "import": "Make a bundle of a peer's checkpoint.",
+    "serve": "Tag over HTTP, with a page to drop sounds on.",
     "show": "Draw spectrograms as a network sees them, grey or colour.",
     "data": "Collections: fetch, check, count, divide, pack.",
     "demo": "The whole way on synthesised sounds, in minutes.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from earmark.errors import AudioError, CollectionError, DecisionError, LabelErro
 from earmark.evaluation.audit.decisions import Decisions
 from earmark.evaluation.audit.findings import Audit
 from earmark.evaluation.audit.page import PLAYED, page_data, page_html, sound_bytes, spectrogram_png, state_fields
+from earmark.serving.listening import LOOPBACK, opened
 
 try:
     import uvicorn
@@ -22,9 +22,6 @@ try:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 except ModuleNotFoundError as error:
     raise MissingExtraError(f"serving ({error.name})", "audit") from error
-
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-"""Names of this machine for itself; the page answers to no others, so that no foreign site can ask under its own."""
 
 N_PICTURES_HELD = 64
 
@@ -145,9 +142,9 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
     OSError
         When the port is taken.
     """
-    with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
-        address = f"[{host}]" if ":" in host else host
-        ready(f"http://{address}:{listening.getsockname()[1]}/")  # who connects already waits in the socket's queue
+    listening, address = opened(host, port)
+    with listening:
+        ready(address)  # who connects already waits in the socket's queue
         # a tab that is left open may keep a sound's connection for ever; it is not waited for
         config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
         uvicorn.Server(config).run(sockets=[listening])

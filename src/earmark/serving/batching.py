@@ -1,0 +1,208 @@
+"""Work that waits in a queue of bounded length: recordings are decoded on some threads, and scored together on others.
+
+    admitted → decoded and cut (`max_decodes` threads) → scored with whatever else is ready (`n_workers` threads)
+
+No time is spent waiting for company: under load it is there, and without load nobody should wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import IO, Self
+
+from earmark.errors import BundleError
+from earmark.parallel import workers
+from earmark.serving.limits import Limits
+from earmark.serving.metrics import Metrics
+from earmark.serving.problems import Problem
+from earmark.serving.recordings import Abandoned, named, read
+from earmark.serving.scoring import Prepared, Scored, Scorer
+from earmark.tagging.tagger import WINDOWS_PER_CALL
+
+
+@dataclass(eq=False)
+class _Job:
+    """A recording on its way.
+
+    Attributes
+    ----------
+    spool
+        Its bytes; closed when they are decoded.
+    answer
+        What the request waits for.
+    """
+
+    spool: IO[bytes]
+    timeline: bool
+    answer: asyncio.Future[Scored]
+    abandoned: threading.Event = field(default_factory=threading.Event)
+
+
+class Batcher:
+    """Decodes and scores recordings for an event loop; to be used with `with`, in that loop.
+
+    Parameters
+    ----------
+    scorer
+        The network.
+    limits
+        How much of each.
+    metrics
+        What is counted.
+    """
+
+    def __init__(self, scorer: Scorer, limits: Limits, metrics: Metrics) -> None:
+        self.scorer, self.limits, self.metrics = scorer, limits, metrics
+        self.n_pending = 0
+        self._ready: SimpleQueue[tuple[_Job, Prepared] | None] = SimpleQueue()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-")))
+        self._threads = [threading.Thread(target=self._score_all, name=f"score-{i}") for i in range(self._n_workers)]
+        self._stack.callback(self._stop_scoring)
+        self._pool = self._stack.enter_context(workers(self.limits.max_decodes))
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    @property
+    def _n_workers(self) -> int:
+        return self.limits.n_workers
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _stop_scoring(self) -> None:
+        for _ in self._threads:
+            self._ready.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def check_room(self, n: int = 1) -> None:
+        """Refuse `n` recordings, with a `Problem`, where there is no room for them."""
+        if self.n_pending + n > self.limits.max_pending:
+            self.metrics.refused.labels("busy").inc()
+            raise Problem(
+                "busy",
+                f"{self.n_pending} recordings are in work or waiting, and at most {self.limits.max_pending} may be; "
+                "try again in a second",
+            )
+
+    async def score(self, spools: list[IO[bytes]], *, timeline: bool) -> list[Scored | Problem]:
+        """Score recordings; a place is free again when its work is done, not when nobody waits for it any more.
+
+        Parameters
+        ----------
+        spools
+            Their bytes. They are closed here, whatever happens.
+        timeline
+            Whether scores over time are wanted.
+
+        Raises
+        ------
+        Problem
+            When there is no room for all of them.
+        """
+        try:
+            self.check_room(len(spools))
+        except Problem:
+            for spool in spools:
+                spool.close()
+            raise
+        jobs = [_Job(spool, timeline, self._loop.create_future()) for spool in spools]
+        for job in jobs:
+            self.n_pending += 1
+            self._pool.submit(self._decode, job)
+        self.metrics.pending.set(self.n_pending)
+        try:
+            said = await asyncio.gather(*(job.answer for job in jobs), return_exceptions=True)
+        except asyncio.CancelledError:
+            for job in jobs:
+                job.abandoned.set()
+            raise
+        return [self._checked(one) for one in said]
+
+    def _checked(self, said: Scored | BaseException) -> Scored | Problem:
+        if isinstance(said, Scored | Problem):
+            return said
+        raise said
+
+    def _decode(self, job: _Job) -> None:
+        """In a thread of the pool: from bytes to windows."""
+        try:
+            with named(job.spool, self._folder) as path:
+                if job.abandoned.is_set():
+                    raise Abandoned
+                started = time.perf_counter()
+                recording = read(path, self.limits, self.scorer.highest_rate, job.abandoned.is_set)
+                self.metrics.audio_s.inc(recording.duration_s)
+                prepared = self.scorer.prepare(recording, path, timeline=job.timeline)
+                self.metrics.decoding_s.observe(time.perf_counter() - started)
+        except Exception as error:
+            self._finish(job, error)
+            return
+        if isinstance(prepared, Scored):
+            self._finish(job, prepared)
+        else:
+            self._ready.put((job, prepared))
+
+    def _score_all(self) -> None:
+        """A scoring thread: takes what is ready, as much as fits one call of the network."""
+        while (first := self._ready.get()) is not None:
+            batch, stop = [first], False
+            while sum(prepared.n_windows for _, prepared in batch) < WINDOWS_PER_CALL:
+                try:
+                    following = self._ready.get_nowait()
+                except Empty:
+                    break
+                if following is None:
+                    stop = True
+                    break
+                batch.append(following)
+            self._score(batch)
+            if stop:
+                return
+
+    def _score(self, batch: list[tuple[_Job, Prepared]]) -> None:
+        wanted = [(job, prepared) for job, prepared in batch if not job.abandoned.is_set()]
+        for job, _ in batch:
+            if job.abandoned.is_set():
+                self._finish(job, Abandoned())
+        if not wanted:
+            return
+        started = time.perf_counter()
+        said: list[Scored | BundleError] | list[Exception]
+        try:
+            said = self.scorer.score([prepared for _, prepared in wanted])
+        except Exception as error:
+            said = [error for _ in wanted]
+        self.metrics.scoring_s.observe(time.perf_counter() - started)
+        self.metrics.batch_size.observe(len(wanted))
+        for (job, _), one in zip(wanted, said, strict=True):
+            self._finish(job, one)
+
+    def _finish(self, job: _Job, said: Scored | Exception) -> None:
+        self._loop.call_soon_threadsafe(self._settle, job, said)
+
+    def _settle(self, job: _Job, said: Scored | Exception) -> None:
+        """In the loop: make room, and answer."""
+        self.n_pending -= 1
+        self.metrics.pending.set(self.n_pending)
+        if job.answer.done():
+            return
+        if isinstance(said, Exception):
+            job.answer.set_exception(said)
+        else:
+            job.answer.set_result(said)

@@ -1,0 +1,207 @@
+"""The server as a process: the client, hostile senders, and an end under load that loses no request."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from earmark.errors import ServingError
+from earmark.serving.client import Client, RefusedError
+
+from .hostile import mutated
+from .test_api import sound
+
+Run = Callable[..., tuple[int, str, str]]
+Start = Callable[..., tuple[subprocess.Popen[str], str]]
+
+
+@pytest.fixture
+def start(tiny_bundle: Path, tmp_path: Path) -> Iterator[Start]:
+    """Run `earmark serve` on a free port: `start("--max-pending", 4, token="t")` gives the process and its address."""
+    made = []
+
+    def begin(*options: object, token: str = "") -> tuple[subprocess.Popen[str], str]:
+        command = [sys.executable, "-m", "earmark", "serve", "--model", tiny_bundle, "--port", 0, *options]
+        log = (tmp_path / "log").open("w+")
+        environment = os.environ | {"EARMARK_TOKEN": token, "TMPDIR": str(tmp_path)}
+        process = subprocess.Popen([*map(str, command)], stderr=log, text=True, env=environment)
+        made.append((process, log))
+        for _ in range(600):
+            found = re.search(r"earmark: (http://\S+) ", (tmp_path / "log").read_text())
+            if found:
+                return process, found[1].rstrip("/")
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        raise AssertionError("the server does not start")
+
+    yield begin
+    for process, log in made:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def test_the_client(start: Start, tmp_path: Path) -> None:
+    _, address = start(token="secret")
+    (tmp_path / "high.wav").write_bytes(sound(5000))
+    with Client(address, "secret") as client:
+        (best,) = client.tag(tmp_path / "high.wav", top_k=1)
+        assert (best.label, best.start_s, best.end_s) == ("high", 0.0, 1.0)
+        assert [tag.label for tag in client.tag(sound(300), threshold=0.9)] == ["low"]
+        timeline = client.timeline(sound(300, 3.0), top_k=2)
+        assert timeline.labels[0] == "low"
+        assert len(timeline.scores) == 2
+        assert len(timeline.scores[0]) == len(timeline.starts_s) == len(timeline.ends_s)
+        good, bad = client.tag_batch([sound(1800), b"bad"], top_k=1)
+        assert isinstance(good, list)
+        assert good[0].label == "mid"
+        assert isinstance(bad, RefusedError)
+        assert client.models()["models"][0]["labels"] == ["low", "mid", "high"]
+        with pytest.raises(RefusedError, match=r"refuses \(422 unreadable-recording\): the recording: cannot"):
+            client.tag(b"not a sound")
+    with Client(address, "wrong") as client, pytest.raises(RefusedError, match="401 unauthorized") as caught:
+        client.models()
+    assert (caught.value.status, caught.value.kind) == (401, "unauthorized")
+    with Client("http://127.0.0.1:9") as client, pytest.raises(ServingError, match="is 'earmark serve' running there"):
+        client.models()
+
+
+def test_the_client_asks_a_busy_server_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    busy = httpx.Response(
+        503, headers={"Retry-After": "2"}, json={"status": 503, "type": "urn:earmark:busy", "detail": "d"}
+    )
+    answers = [busy, busy, httpx.Response(200, json={"tags": []}), *[busy] * 3]
+    bodies: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.read())
+        return answers.pop(0)
+
+    client = Client("http://earmark", n_tries=3, transport=httpx.MockTransport(answer))
+    assert client.tag(b"content") == []
+    assert pauses == [2.0, 2.0]
+    assert all(b"content" in body for body in bodies)
+    with pytest.raises(RefusedError, match="503 busy"):
+        client.tag(b"content")
+    client.close()
+
+
+def test_every_accepted_request_is_answered_when_it_is_terminated_under_load(start: Start, tmp_path: Path) -> None:
+    process, address = start()
+    answered, lost, lock, go = [], [], threading.Lock(), threading.Event()
+    content = sound(300, 5.0)
+
+    def hammer() -> None:
+        while not go.is_set() or process.poll() is None:
+            try:
+                # a connection each: whoever was let in must be answered
+                status = httpx.post(f"{address}/v1/tag", content=content, timeout=30).status_code
+            except httpx.ConnectError:
+                return
+            except httpx.HTTPError as error:
+                with lock:
+                    lost.append(repr(error))
+                return
+            with lock:
+                answered.append(status)
+
+    threads = [threading.Thread(target=hammer) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while len(answered) < 20:
+        time.sleep(0.05)
+    n_before = len(answered)
+    process.send_signal(signal.SIGTERM)
+    go.set()
+    for thread in threads:
+        thread.join(60)
+    assert process.wait(30) == 0
+    assert lost == []
+    assert set(answered) == {200}
+    assert len(answered) > n_before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("earmark-")] == []
+
+
+@pytest.mark.parametrize("format_", ["WAV", "FLAC", "OGG", "MP3"])
+def test_hostile_bodies(start: Start, format_: str) -> None:
+    process, address = start("--max-duration", 60)
+    rng = random.Random(0)
+    original = sound(300, 1.0, rate=44_100, format_=format_)
+    statuses: dict[int, int] = {}
+    with httpx.Client(base_url=address, timeout=60) as client:
+        for _ in range(60):
+            status = client.post("/v1/tag?timeline=true", content=mutated(original, rng)).status_code
+            statuses[status] = statuses.get(status, 0) + 1
+        assert client.get("/healthz").json() == {"status": "ok"}
+    assert set(statuses) <= {200, 413, 422}
+    assert statuses.get(422, 0) > 5
+    assert process.poll() is None
+
+
+def test_a_client_that_goes_away_is_no_failure(start: Start, tmp_path: Path) -> None:
+    _, address = start()
+    host, port = re.findall(r"//(.*):(\d+)", address)[0]
+    for kind in (b"audio/wav", b"multipart/form-data; boundary=x"):
+        with socket.create_connection((host, int(port))) as leaving:
+            head = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + kind
+            leaving.sendall(head + b"\r\nContent-Length: 9999\r\n\r\n--x")
+            time.sleep(0.3)
+    for _ in range(100):
+        lines = (tmp_path / "log").read_text().splitlines()[1:]
+        if len(lines) == 2:
+            break
+        time.sleep(0.05)
+    said = [json.loads(line) for line in lines]
+    assert [(one["event"], one["status"], one["problem"]) for one in said] == [("request", 400, "bad-request")] * 2
+
+
+def test_connections_that_say_nothing_are_closed(start: Start, tiny_bundle: Path) -> None:
+    _, address = start()
+    host, port = re.findall(r"//(.*):(\d+)", address)[0]
+    from earmark.serving.running import HEADERS_S
+
+    with socket.create_connection((host, int(port)), timeout=HEADERS_S + 20) as slow:
+        slow.sendall(b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\n")
+        began = time.monotonic()
+        assert slow.recv(100) == b""
+        assert HEADERS_S - 1 < time.monotonic() - began < HEADERS_S + 15
+
+
+def test_beyond_this_machine_it_wants_a_token(run_earmark: Run, monkeypatch: Any) -> None:
+    monkeypatch.delenv("EARMARK_TOKEN", raising=False)
+    status, out, err = run_earmark("serve", "--host", "0.0.0.0", "--port", 0)
+    assert (status, out) == (2, "")
+    assert err == (
+        "earmark: --host 0.0.0.0 lets others ask, and there is no token; set EARMARK_TOKEN or --token-file, or say "
+        "--open-to-all if everybody may\n"
+    )
+
+
+def test_calls_that_cannot_be(run_earmark: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.delenv("EARMARK_TOKEN", raising=False)
+    (tmp_path / "empty").write_text("\n")
+    assert "holds no token" in run_earmark("serve", "--token-file", tmp_path / "empty")[2]
+    (tmp_path / "odd").write_text("two words\n")
+    assert "a token holds a space" in run_earmark("serve", "--token-file", tmp_path / "odd")[2]
+    status, _, err = run_earmark("serve", "--max-pending", 0)
+    assert (status, err) == (2, "earmark: max_pending=0; expected at least 1\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, _, err = run_earmark("serve", "--port", taken.getsockname()[1])
+    assert status == 2
+    assert "in use" in err
