@@ -11,25 +11,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
+from earmark.tagging.engine import Engine
 from earmark.tagging.index import journal_path
-from earmark.tagging.tagger import Tagger
 
 Run = Callable[..., tuple[int, str, str]]
+Scored = tuple[list[np.ndarray], float]
 WriteTone = Callable[..., Path]
 
 SLOW_TAG = """
 import sys, time
 from earmark.cli.main import main
-from earmark.tagging.tagger import Tagger
-tag = Tagger.tag
-def slow(self, path, **how):
+from earmark.tagging.engine import Engine
+scores = Engine.scores
+def slow(self, path):
     time.sleep(0.05)
-    return tag(self, path, **how)
-Tagger.tag = slow
+    return scores(self, path)
+Engine.scores = slow
 sys.argv = ["earmark", *sys.argv[1:]]
 main()
 """
@@ -53,13 +54,13 @@ def tag(run_earmark: Run, tiny_bundle: Path) -> Run:
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are tagged from now on."""
     names: list[str] = []
-    original = Tagger.tag
+    original = Engine.scores
 
-    def spy(self: Tagger, path: Path, **how: Any) -> list[Any]:
+    def spy(self: Engine, path: Path) -> Scored:
         names.append(path.name)
-        return original(self, path, **how)
+        return original(self, path)
 
-    monkeypatch.setattr(Tagger, "tag", spy)
+    monkeypatch.setattr(Engine, "scores", spy)
     return names
 
 
@@ -169,14 +170,14 @@ class TestResume:
     def interrupt(tag: Run, tones: Path, output: Path) -> None:
         """Leave a call's journal with the first of the recordings."""
         with pytest.MonkeyPatch.context() as patch:
-            original = Tagger.tag
+            original = Engine.scores
 
-            def interrupted(self: Tagger, path: Path, **how: Any) -> list[Any]:
+            def interrupted(self: Engine, path: Path) -> Scored:
                 if path.name != "a.wav":
                     raise KeyboardInterrupt
-                return original(self, path, **how)
+                return original(self, path)
 
-            patch.setattr(Tagger, "tag", interrupted)
+            patch.setattr(Engine, "scores", interrupted)
             status, _, err = tag(tones, "-o", output, "--workers", "1")
             assert status == 1
             assert said(err) == [f"earmark: {output}: what is tagged is kept; the same call with --resume goes on"]
