@@ -54,11 +54,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn when a signal has come."""
         self._service.guard.is_draining = True
+        for listening in sockets or []:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        # those that the loop has accepted and not handed on yet would be dropped by a server that is closed
+        await asyncio.sleep(LOOKS_S)
         arriving = self._let_in(sockets or [])
         for server in self.servers:
             server.close()
         await asyncio.gather(*arriving)
-        await asyncio.sleep(LOOKS_S)  # those that the loop has accepted, and not handed on yet
         end = time.monotonic() + FAREWELL_S
         while self.server_state.connections and time.monotonic() < end:
             await asyncio.sleep(LOOKS_S)
