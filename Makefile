@@ -10,7 +10,7 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python tests/announce.py
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check
