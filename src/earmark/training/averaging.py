@@ -16,7 +16,7 @@ class Average:
     """A network whose weights are the average that a recipe wants.
 
     Buffers, such as the statistics of batch normalisation, are averaged with the weights; counters are copied. What
-    torch offers for this lists a network's tensors anew at every update, which is a tenth of a small network's step.
+    torch offers for this lists a network's tensors anew at every update, which a small network's step feels.
 
     Parameters
     ----------
