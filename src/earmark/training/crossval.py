@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -69,7 +71,9 @@ def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = T
     missing = [fold for fold in wanted if not run.is_done(fold)]
     spectrograms = _all_spectrograms(run, progress) if missing else []
     for fold in missing:
-        _one_fold(run, fold, spectrograms, progress, machines)
+        learned = learn_fold(run, fold, spectrograms, progress=progress, machines=machines)
+        if is_first_process():
+            _judge(run, fold, learned)
     if is_first_process() and all(run.is_done(fold) for fold in range(run.n_folds)):
         _gather(run)
 
@@ -96,24 +100,67 @@ def _all_spectrograms(run: Run, progress: bool) -> list[np.ndarray]:
     return spectrograms_of(run.store, np.arange(len(run.store)), run.recipe.picture, progress=progress)
 
 
-def _one_fold(run: Run, fold: int, spectrograms: list[np.ndarray], progress: bool, machines: Machines) -> None:
+@dataclass(frozen=True)
+class Learned:
+    """What came of one fold.
+
+    Attributes
+    ----------
+    network
+        On the processor, in evaluation mode.
+    picture
+        Its front end, with the statistics of its bands where it is normalised by them.
+    validation
+        The clips that the fold holds out.
+    minutes
+        That learning took.
+    """
+
+    network: nn.Module
+    picture: PictureSpec
+    validation: Validation
+    minutes: float
+
+
+def learn_fold(
+    run: Run, fold: int, spectrograms: Sequence[np.ndarray], *, progress: bool = True, machines: Machines = HERE
+) -> Learned:
+    """Learn one fold, and judge nothing.
+
+    Parameters
+    ----------
+    run
+        From `open_run`.
+    fold
+        Which one, 0-based.
+    spectrograms
+        (n_mels, n_frames) of every clip of the run's store.
+    progress
+        Whether to show a bar.
+    machines
+        Where; of several processes, each calls this.
+
+    Raises
+    ------
+    TrainingError
+        When it cannot be learned.
+    """
     folder, seed = run.fold_folder(fold), run.recipe.fit.seed + fold
     folder.mkdir(exist_ok=True)
     held_out, bar = np.flatnonzero(run.folds == fold), f"fold {fold}" if progress else None
     learning = _learning(run, folder, held_out, spectrograms, seed, bar, machines)
     targets = torch.from_numpy(learning.targets(held_out))
-    validation = Validation(Pictures([spectrograms[i] for i in held_out], learning.picture), targets)
+    validation = Validation(Pictures([spectrograms[int(i)] for i in held_out], learning.picture), targets)
     began = time.monotonic()
     network = learning.learn(*prepare(learning), validation)
-    if is_first_process():
-        _judge(run, fold, network, validation, learning.picture, minutes=(time.monotonic() - began) / 60)
+    return Learned(network, learning.picture, validation, (time.monotonic() - began) / 60)
 
 
 def _learning(
     run: Run,
     folder: Path,
     held_out: np.ndarray,
-    spectrograms: list[np.ndarray],
+    spectrograms: Sequence[np.ndarray],
     seed: int,
     bar: str | None,
     machines: Machines,
@@ -123,23 +170,21 @@ def _learning(
     apart = ~np.isin(recordings, recordings[held_out])
     is_held_out = np.isin(np.arange(len(run.folds)), held_out)
     curated, noisy = np.flatnonzero(~run.noisy & ~is_held_out), np.flatnonzero(run.noisy & apart)
-    picture = measured(run.recipe.picture, [spectrograms[i] for i in curated])
+    picture = measured(run.recipe.picture, [spectrograms[int(i)] for i in curated])
     return Learning(run, folder, curated, noisy, spectrograms, picture, seed, bar, machines)
 
 
-def _judge(
-    run: Run, fold: int, network: nn.Module, validation: Validation, picture: PictureSpec, minutes: float
-) -> None:
+def _judge(run: Run, fold: int, learned: Learned) -> None:
     """Score the clips that a fold holds out, and write its files."""
     folder, manifest = run.fold_folder(fold), run.store.manifest
     names = tuple(manifest.names[i] for i in np.flatnonzero(run.folds == fold))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scores = score_clips(network.to(device), validation.pictures, run.recipe, device)
-    network.cpu()
+    scores = score_clips(learned.network.to(device), learned.validation.pictures, run.recipe, device)
+    learned.network.cpu()
     Predictions(names, manifest.vocabulary, scores).write(folder / "predictions.csv")
-    figures = evaluate(validation.targets.numpy(), scores, manifest.vocabulary)
-    _keep(run, network, picture, figures, folder)
-    _write_json(folder / "metrics.json", {**figures, "minutes": round(minutes, 2), **provenance()})
+    figures = evaluate(learned.validation.targets.numpy(), scores, manifest.vocabulary)
+    _keep(run, learned.network, learned.picture, figures, folder)
+    _write_json(folder / "metrics.json", {**figures, "minutes": round(learned.minutes, 2), **provenance()})
 
 
 def _gather(run: Run) -> None:

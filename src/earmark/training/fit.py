@@ -168,7 +168,6 @@ def fit(
     """
     if recipe.noisy.strategy == "two-heads":
         split_heads(network)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner = Learner(recipe, network, feed, seed, load_state(folder))
     if learner.first_step == learner.n_steps:
         learner.restore()
