@@ -4,6 +4,7 @@
     python bench/crossval.py ../shared/data/everyday26 fast small-grey small-colour
     python bench/crossval.py ../shared/data/everyday26 seed-resnet34-grey-224 --fold 0 --batch-size 32 --cycle 3
     python bench/crossval.py ../shared/data/esc10 fast mobile --seeds 0 100 200 --jobs 6
+    python bench/crossval.py ../shared/data/everyday26 pretrained --set model.init=mn04_as_mAP_432.pt
 
 For each recipe it trains all folds (a run that is there is continued), or one where a recipe is too heavy for the
 machine, then writes to `bench/results/<collection>/`:
@@ -56,6 +57,7 @@ class Job:
         """Run the command line as a user does, up to a time of the monotonic clock; a fold that is done then stays."""
         options = self.options
         lighter = settings_of(load_recipe(self.recipe), options.batch_size, options.cycle)
+        lighter += [part for setting in options.set for part in ("--set", setting)]
         lighter += ["--set", f"fit.seed={self.seed}", *(["--set", "fit.compile=off"] if options.jobs > 1 else [])]
         one = [] if options.fold is None else ["--fold", str(options.fold)]
         resume = ["--resume"] if self.run.exists() else []
@@ -136,13 +138,19 @@ def command_of(job: Job) -> str:
         for name, value in given.items()
         if value != plain[name]
     ]
+    shown += [f" --set {setting}" for setting in job.options.set]
     return f"python bench/crossval.py {job.collection.name} {job.recipe}{''.join(shown)}"
 
 
 def changes(published: Recipe, learned: Recipe) -> dict[str, Any]:
-    """What of a recipe's optimisation was changed for the measurement."""
-    before, after = to_tables(published)["fit"], to_tables(learned)["fit"]
-    return {f"fit.{name}": value for name, value in after.items() if before[name] != value}
+    """What of a recipe was changed for the measurement."""
+    before, after = to_tables(published), to_tables(learned)
+    return {
+        f"{table}.{name}": value
+        for table in ("model", "augment", "noisy", "fit")
+        for name, value in after[table].items()
+        if before[table].get(name) != value
+    }
 
 
 def settings_of(recipe: Recipe, batch_size: int | None, cycle: int | None) -> list[str]:
@@ -187,6 +195,7 @@ def main() -> None:
     parser.add_argument("collection", type=Path)
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--fold", type=int, help="learn this one alone")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every recipe")
     parser.add_argument("--batch-size", type=int, help="instead of the recipe's")
     parser.add_argument("--cycle", type=int, help="epochs of each of the recipe's stages")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
