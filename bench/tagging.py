@@ -7,7 +7,8 @@
 Parts:
 
 `speed`   times real time of `earmark tag` on an hour of WAV, FLAC, MP3 and Ogg at 44.1 kHz, start-up included, with the
-          embedded model and with mn04; peers without their start-up, which is their libraries'.
+          embedded model and with mn04; peers without their start-up, which is their libraries', and therefore on a
+          share of the hour (`--peers-share`).
 `stages`  where the time of one core goes, and what each stage takes by itself.
 `short`   files a second, of 0.5 to 10 s, a quarter in each format.
 `long`    a recording three times as long: time, and the most memory.
@@ -77,7 +78,7 @@ class Bench:
         self.path.write_text(json.dumps(self.figures, indent=1) + "\n", encoding="utf-8")
         self.path.with_suffix(".md").write_text(as_page(self.figures), encoding="utf-8")
 
-    def recording(self, suffix: str, *, times: int = 1) -> Path:
+    def recording(self, suffix: str, *, times: float = 1) -> Path:
         """The recording in a format, so many times as long; made when it is first asked for."""
         path = self.folder / f"{self.arguments.minutes_of_audio * times:g}-minutes.{suffix}"
         if not path.exists():
@@ -157,10 +158,8 @@ def speed(bench: Bench) -> None:
     for suffix in FORMATS:
         path = bench.recording(suffix)
         for n_cores in (1, 2):
-            ours = [(name, model, []) for name, model in OURS.items()]
-            ours.append(("earmark, embedded, half overlap", "embedded", ["--hop", "2"]))
-            for name, model, options in ours:
-                command = [*EARMARK, "tag", path, "--model", bench.model(model), "--workers", n_cores, *options]
+            for name, model in OURS.items():
+                command = [*EARMARK, "tag", path, "--model", bench.model(model), "--workers", n_cores]
                 bench.measure(
                     "speed",
                     f"{name} | {suffix} | {n_cores}",
@@ -170,17 +169,18 @@ def speed(bench: Bench) -> None:
                 bench.measure(
                     "speed",
                     f"{name} | {suffix} | {n_cores}",
-                    lambda name=name, path=path, n_cores=n_cores: _peer(bench, name, path, n_cores),
+                    lambda name=name, suffix=suffix, n_cores=n_cores: _peer(bench, name, suffix, n_cores),
                 )
 
 
-def _peer(bench: Bench, name: str, path: Path, n_cores: int) -> float | None:
+def _peer(bench: Bench, name: str, suffix: str, n_cores: int) -> float | None:
+    path = bench.recording(suffix, times=bench.arguments.peers_share)
     try:
         found = measured_here("peer", name, path, n_cores=n_cores, models=bench.arguments.models)
     except RuntimeError as error:
         print(f"left out: {name} ({str(error).splitlines()[-1]})", file=sys.stderr)
         return None
-    return 60 * bench.arguments.minutes_of_audio / found["seconds"]
+    return 60 * bench.arguments.minutes_of_audio * bench.arguments.peers_share / found["seconds"]
 
 
 def measure_peer(name: str, path: str, models: Path, n_threads: int) -> dict[str, Any]:
@@ -369,7 +369,6 @@ def _speed_page(found: dict[str, float | None]) -> list[str]:
     ratios = []
     for ours, theirs in (
         ("earmark, embedded", "YAMNet, LiteRT"),
-        ("earmark, embedded, half overlap", "YAMNet, LiteRT"),
         ("earmark, mn04", "YAMNet, LiteRT"),
         ("earmark, mn04", "mn04, PyTorch"),
     ):
@@ -424,6 +423,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be given several times")
     parser.add_argument("--minutes-of-audio", type=float, default=60.0)
+    parser.add_argument("--peers-share", type=float, default=0.1, help="of the recording that peers are given")
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--audio", type=Path, help="a folder of recordings to join, instead of synthesised sounds")
     parser.add_argument("--models", type=Path, default=MODELS, help="where the peers' weights are")
