@@ -7,7 +7,7 @@ which are a label more while the network learns and are cut off afterwards. Cali
 out-of-fold scores of clips and negatives together. Then the weights are stored as float16 in
 `src/earmark/models/embedded.onnx`, and what is in the package is measured: `bench/results/open28/embedded.json` has the
 grouped cross-validation by the clips alone, label by label, the thresholds held out, and the false tags in a minute of
-each kind of sound that it should say nothing about. A call that was interrupted is gone on with.
+each kind of sound that it should say nothing about; `docs/model-card.md` says it to people. A call that was interrupted is gone on with.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from embed_card import as_card
 from negatives import LABEL, SIDES, write_test, write_training
 from provenance import provenance
 from torch import nn
@@ -45,6 +46,7 @@ from earmark.training.pictures import PictureSpec
 
 TARGET = Path(__file__).parents[1] / "src" / "earmark" / "models" / "embedded.onnx"
 RESULTS = Path(__file__).parent / "results"
+CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
 LARGEST_BYTES = 4_000_000
 LICENCE = "MIT. Learned from clips under CC0, CC-BY, CC-BY-SA, MIT and GPL; none of them is in the file."
 DATA = "893 openly licensed clips of 28 labels, and 300 synthesised sounds that are none of them"
@@ -226,6 +228,7 @@ def main() -> None:
     figures = measure(run, arguments.work, judged, scores, is_clip, arguments.precision)
     target = RESULTS / "open28" / "embedded.json"
     target.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    CARD.write_text(as_card(figures, arguments.precision), encoding="utf-8")
     print(json.dumps({k: v for k, v in figures.items() if k != "labels"}, indent=1))
 
 
