@@ -7,7 +7,8 @@ which are a label more while the network learns and are cut off afterwards. Cali
 out-of-fold scores of clips and negatives together. Then the weights are stored as float16 in
 `src/earmark/models/embedded.onnx`, and what is in the package is measured: `bench/results/open28/embedded.json` has the
 grouped cross-validation by the clips alone, label by label, the thresholds held out, and the false tags in a minute of
-each kind of sound that it should say nothing about; `docs/model-card.md` says it to people. A call that was interrupted is gone on with.
+each kind of sound that it should say nothing about; `docs/model-card.md` says it to people. A call that was
+interrupted is gone on with.
 """
 
 from __future__ import annotations
