@@ -32,12 +32,13 @@ ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 MOST_BYTES = 300_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-LAPTOP, PHONE = {"width": 1120, "height": 900}, {"width": 390, "height": 844}
+LAPTOP, PHONE = {"width": 1120, "height": 1130}, {"width": 390, "height": 844}
+AUDIT = {"width": 1120, "height": 860}
 
 N_CLIPS = 360
 EXCHANGED = 10
 """One label in so many is exchanged for that of another clip."""
-SETTINGS = ("fit.epochs=14", "model.width=0.25", "window_s=2.0", "hop_s=0.5")
+SETTINGS = ("fit.epochs=30", "model.width=0.25", "window_s=2.0", "hop_s=0.5")
 SCENE = ("Cricket", "Church_bell", "Knock", "Chirp_and_tweet", "Accordion", "Clapping")
 """Heard one after the other in the recording that is shown."""
 PORT = 8765
@@ -131,6 +132,16 @@ def take(page: Any, name: str) -> None:
         raise SystemExit(f"{path}: has {size} bytes; expected at most {MOST_BYTES}; show less")
 
 
+def until_tagged(page: Any) -> None:
+    """Wait for the answers; the page's policy forbids Playwright's own way of asking for anything."""
+    for _ in range(600):
+        said = page.locator("#list").text_content()
+        if said and not re.search("waiting|listening", said):
+            return
+        page.wait_for_timeout(100)
+    raise SystemExit("the page's sounds are not tagged within a minute")
+
+
 def show_page(browser: Any, address: str, paths: list[Path]) -> None:
     """The page with three recordings, in each of its looks."""
     for name, size, scheme in (
@@ -141,18 +152,17 @@ def show_page(browser: Any, address: str, paths: list[Path]) -> None:
         page = browser.new_page(viewport=size, color_scheme=scheme, device_scale_factor=1.5 if size is PHONE else 1)
         page.goto(address)
         page.set_input_files("#files", paths[:1] if size is PHONE else paths)
-        page.wait_for_function("!document.querySelector('#list').innerText.match(/waiting|listening/)", timeout=60_000)
+        until_tagged(page)
         page.locator("#list button").first.evaluate("button => button.click()")
-        page.locator(".track").nth(1).evaluate("lane => lane.scrollIntoView(false)")
         page.evaluate("document.getElementById('player').currentTime = 5.2")
-        page.locator("#drop" if size is not PHONE else "#name").evaluate("part => part.scrollIntoView()")
+        page.locator("#name" if size is PHONE else "header").evaluate("part => part.scrollIntoView()")
         take(page, name)
         page.close()
 
 
 def show_audit(browser: Any, address: str) -> None:
     """The page on which suspected clips are heard and decided on."""
-    page = browser.new_page(viewport=LAPTOP, color_scheme="light")
+    page = browser.new_page(viewport=AUDIT, color_scheme="light")
     page.goto(address)
     page.wait_for_load_state("networkidle")
     take(page, "audit")

@@ -102,7 +102,7 @@ class Service:
         self.metrics = Metrics()
         self.batcher: Batcher | None = None
         self.api = self._api()
-        self.app: Any = Guard(self.api, self.metrics, self.limits.max_body_bytes)
+        self.app: Any = Guard(self.api, self.metrics, self.limits.max_body_bytes, self.limits.max_connections)
         self.guard: Guard = self.app
 
     def _api(self) -> FastAPI:

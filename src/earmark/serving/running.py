@@ -54,6 +54,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._forget_headers()
+        self.scope["state"]["n_connections"] = len(self.connections)
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -144,7 +145,6 @@ def serve(service: Service, host: str, port: int, ready: Callable[[str], None]) 
         service.app,
         http=_Protocol,
         lifespan="on",
-        limit_concurrency=limits.max_connections,
         timeout_graceful_shutdown=int(limits.timeout_s) + 5,
         **options,
     )
