@@ -49,7 +49,7 @@ def start(tiny_bundle: Path, tmp_path: Path) -> Iterator[Start]:
             if found:
                 return process, found[1].rstrip("/")
             assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.05)
+            time.sleep(0.2)  # two minutes in all, as a machine may have much else to do
         raise AssertionError("the server does not start")
 
     yield begin
