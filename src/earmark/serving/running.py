@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
+from earmark.errors import MissingExtraError
 from earmark.serving.app import Service
 from earmark.serving.guard import log_to_standard_error
 from earmark.serving.listening import opened
+
+try:
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+except ModuleNotFoundError as error:
+    raise MissingExtraError(f"serving ({error.name})", "serve") from error
 
 FAREWELL_S = 1.0
 """Once nothing new is accepted, for how long those who are connected may still send a request, in seconds."""
