@@ -135,14 +135,14 @@ class Server:
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "GRADIO_ANALYTICS_ENABLED": "False"}
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(self.command, env=environment, **quiet)
-        for _ in range(600):
+        for _ in range(1800):
             with socket.socket() as asking:
                 if asking.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
             if self.process.poll() is not None:
                 raise SystemExit(f"{self.kind} does not start: {' '.join(self.command[:3])[:200]}")
             time.sleep(0.1)
-        raise SystemExit(f"{self.kind} does not answer within a minute")
+        raise SystemExit(f"{self.kind} does not answer within three minutes")
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
