@@ -34,6 +34,7 @@ from hostile import mutated  # noqa: E402
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
 N_CLIENTS = 4
 N_SLOW = 8
+BYTE_EVERY_S = 0.5
 N_MEASURED = 20
 MOST_GROWTH = 1.25
 """Of the server's memory in the second half, over that at the end of the first quarter."""
@@ -68,16 +69,23 @@ def recordings() -> dict[str, bytes]:
     return made
 
 
-def send_slowly(port: int, stop: threading.Event) -> None:
-    """A byte at a time, without end; again when the server has had enough."""
+def send_slowly(port: int, stop: threading.Event, ends: Counter[str]) -> None:
+    """A byte now and then, without end; again when the server has had enough. Counts how it says so."""
     while not stop.is_set():
+        said = b""
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=30) as sender:
+            with socket.create_connection(("127.0.0.1", port), timeout=BYTE_EVERY_S) as sender:
                 sender.sendall(b"POST /v1/tag HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9999\r\n\r\n")
-                while not stop.wait(0.5):
+                while not stop.is_set() and not said:
                     sender.sendall(b"\0")
+                    try:
+                        said = sender.recv(100) or b"closed"
+                    except TimeoutError:
+                        continue
         except OSError:
-            continue
+            said = said or b"closed"
+        if said:
+            ends[said.decode("ascii").split(" ")[1] if said.startswith(b"HTTP") else "closed"] += 1
 
 
 def run(n: int, seed: int, folder: Path) -> dict[str, object]:
@@ -85,8 +93,9 @@ def run(n: int, seed: int, folder: Path) -> dict[str, object]:
     log = folder / "log"
     process, address, port = started(log)
     originals, statuses, memory = recordings(), Counter(), []
-    stop = threading.Event()
-    slow = [threading.Thread(target=send_slowly, args=(port, stop), daemon=True) for _ in range(N_SLOW)]
+    begun = time.monotonic()
+    stop, slow_ends = threading.Event(), Counter()
+    slow = [threading.Thread(target=send_slowly, args=(port, stop, slow_ends)) for _ in range(N_SLOW)]
     for thread in slow:
         thread.start()
 
@@ -103,6 +112,8 @@ def run(n: int, seed: int, folder: Path) -> dict[str, object]:
             memory.append(round(memory_mb(process.pid), 1))
             print(f"{min(n, first + step)} of {n}: {dict(statuses)}, {memory[-1]} MB", file=sys.stderr)
         stop.set()
+        for thread in slow:
+            thread.join()
         is_well = client.get("/healthz").status_code == 200
     process.terminate()
     status = process.wait(60)
@@ -110,7 +121,10 @@ def run(n: int, seed: int, folder: Path) -> dict[str, object]:
     failures = [line for line in log.read_text().splitlines() if '"traceback"' in line]
     return {
         "n": n,
+        "seconds": round(time.monotonic() - begun, 1),
         "statuses": {str(key): statuses[key] for key in sorted(statuses)},
+        "n_slow_senders": N_SLOW,
+        "slow_senders_ended": dict(slow_ends),
         "memory_mb": memory,
         "growth": round(growth, 3),
         "exit_status": status,

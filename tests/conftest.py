@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from earmark.audio.logmel import LogMelSpec
 from earmark.audio.picture import PictureSpec
-from earmark.bundle import INPUT_NAME, OUTPUT_NAME, BundleSpec, write_bundle
+from earmark.bundle import INPUT_NAME, OUTPUT_NAME, BundleSpec, Combination, write_bundle
 from earmark.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +120,29 @@ def make_tiny_bundle() -> Callable[..., Path]:
 def tiny_bundle(make_tiny_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the labels low, mid and high; see `tiny_model`. Not to be changed."""
     return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx")
+
+
+@pytest.fixture
+def make_combination(tmp_path: Path, tiny_bundle: Path, make_tiny_bundle: Callable[..., Path]) -> Callable[..., Path]:
+    """A combination of two members with windows of their own."""
+
+    def make(**changes: Any) -> Path:
+        other = make_tiny_bundle(tmp_path / "b.onnx", hop_frames=70, labels=("low", "mid", "high"))
+        contents = [np.frombuffer(path.read_bytes(), dtype=np.uint8) for path in (tiny_bundle, other)]
+        nodes = [
+            helper.make_node("Constant", [], [f"member{i}"], value=numpy_helper.from_array(content))
+            for i, content in enumerate(contents)
+        ]
+        outputs = [
+            helper.make_tensor_value_info(f"member{i}", TensorProto.UINT8, [len(content)])
+            for i, content in enumerate(contents)
+        ]
+        graph = helper.make_graph(nodes, "members", [], outputs)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        combination = Combination(members=("a", "b"), kind="arithmetic", weights=(0.6, 0.4), **changes)
+        return make_tiny_bundle(tmp_path / "both.onnx", model=model, combination=combination)
+
+    return make
 
 
 @pytest.fixture

@@ -256,8 +256,8 @@ def test_an_answer_that_takes_too_long(ask: Callable[..., Any], held: threading.
             await asyncio.sleep(0.01)
         return late, refused, await client.post("/v1/tag", content=sound())
 
-    late, refused, answered = ask(calls, limits={"timeout_s": 0.3, "max_pending": 1, "max_files": 1})
-    assert problem(late, 503, "timeout").startswith("no answer within 0.3 s")
+    late, refused, answered = ask(calls, limits={"timeout_s": 1.0, "max_pending": 1, "max_files": 1})
+    assert problem(late, 503, "timeout").startswith("no answer within 1 s")
     assert late.headers["retry-after"] == "5"
     problem(refused, 503, "busy")
     assert answered.status_code == 200
@@ -325,16 +325,15 @@ def test_requests_share_calls_of_the_network_under_load(
 
     async def calls(client: Any) -> list[str]:
         asked = [asyncio.create_task(client.post("/v1/tag", content=sound(hz))) for hz in frequencies]
-        while client.service.batcher._ready.qsize() < len(frequencies) - 1:
+        counted = client.service.metrics.registry.get_sample_value
+        while counted("earmark_decoding_seconds_count") < len(frequencies):
             await asyncio.sleep(0.01)
         go.set()
         return [response.json()["tags"][0]["label"] for response in await asyncio.gather(*asked)]
 
     assert ask(calls, limits={"n_workers": 1}) == ["low", "mid", "high"] * 4
-    n_windows = sizes[0]  # of one recording
-    assert sum(sizes) == 12 * n_windows
-    assert max(sizes) >= 8
-    assert len(sizes) <= 4
+    assert sum(sizes) == 24  # two windows each
+    assert len(sizes) <= 5  # the first ones, who had no company, and then eight at a time
 
 
 def test_a_network_that_fails_is_a_failure_of_the_server(
@@ -398,10 +397,11 @@ def test_what_is_counted(ask: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("log_names", [False, True])
 def test_the_log_has_names_only_when_asked(
-    ask: Callable[..., Any], caplog: pytest.LogCaptureFixture, log_names: bool
+    ask: Callable[..., Any], caplog: pytest.LogCaptureFixture, log_names: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "earmark.serving")
-    logging.getLogger("earmark.serving").propagate = True
+    monkeypatch.setattr(logging.getLogger("earmark.serving"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("earmark.serving"), "handlers", [])  # a server before this one set its own
     for content in (sound(), b"bad"):
         ask(post(files={"file": ("diary.wav", content)}), log_names=log_names)
     said = [record.said for record in caplog.records]

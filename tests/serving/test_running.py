@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import random
@@ -17,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 
 from earmark.errors import ServingError
 from earmark.serving.client import Client, RefusedError
@@ -45,7 +49,7 @@ def start(tiny_bundle: Path, tmp_path: Path) -> Iterator[Start]:
             if found:
                 return process, found[1].rstrip("/")
             assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.05)
+            time.sleep(0.2)  # two minutes in all, as a machine may have much else to do
         raise AssertionError("the server does not start")
 
     yield begin
@@ -183,6 +187,65 @@ def test_connections_that_say_nothing_are_closed(start: Start, tiny_bundle: Path
         began = time.monotonic()
         assert slow.recv(100) == b""
         assert HEADERS_S - 1 < time.monotonic() - began < HEADERS_S + 15
+
+
+def test_headers_without_end_are_refused(start: Start) -> None:
+    process, address = start()
+    host, port = re.findall(r"//(.*):(\d+)", address)[0]
+    with socket.create_connection((host, int(port)), timeout=30) as talking:
+        talking.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+        said = b""
+        for _ in range(100):
+            try:
+                talking.sendall(b"a" * 10_000)
+            except OSError:
+                break
+        with contextlib.suppress(OSError):
+            said = talking.recv(1000)
+    assert said == b"" or said.startswith(b"HTTP/1.1 400 ")
+    assert process.poll() is None
+    assert httpx.get(f"{address}/healthz").status_code == 200
+
+
+def test_connections_beyond_the_limit_are_told_to_come_back(start: Start) -> None:
+    _, address = start("--max-connections", 3)
+    host, port = re.findall(r"//(.*):(\d+)", address)[0]
+    idle = [socket.create_connection((host, int(port))) for _ in range(3)]
+    try:
+        refused = httpx.post(f"{address}/v1/tag", content=sound())
+        assert refused.status_code == 503
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert (refused.headers["retry-after"], refused.headers["connection"]) == ("1", "close")
+        assert refused.json()["detail"] == ("4 connections are open, and at most 3 may be; try again in a second")
+    finally:
+        for each in idle:
+            each.close()
+    for _ in range(100):
+        if httpx.get(f"{address}/healthz").status_code == 200:
+            break
+        time.sleep(0.05)
+    assert httpx.post(f"{address}/v1/tag", content=sound()).status_code == 200
+
+
+def test_every_limit_is_an_option(start: Start, tmp_path: Path) -> None:
+    options = {"--max-body": 0.2, "--max-duration": 5, "--max-files": 2, "--max-labels": 1, "--timeout": 7}
+    others = {"--max-channels": 1, "--max-decodes": 1, "--max-pending": 5, "--max-connections": 50, "--workers": 1}
+    _, address = start(*(part for pair in (options | others).items() for part in pair))
+    with httpx.Client(base_url=address) as client:
+        assert client.get("/v1/models").json()["limits"] == {
+            "max_body_bytes": 200_000,
+            "max_duration_s": 5.0,
+            "max_files": 2,
+            "max_labels": 1,
+            "timeout_s": 7.0,
+        }
+        stereo = io.BytesIO()
+        soundfile.write(stereo, np.zeros((1000, 2)), 16_000, format="WAV")
+        assert "2 channels; expected at most 1" in client.post("/v1/tag", content=stereo.getvalue()).json()["detail"]
+        three = [("files", ("a", sound()))] * 3
+        assert client.post("/v1/tag/batch", files=three).json()["type"] == "urn:earmark:too-many-files"
+        assert client.post("/v1/tag", content=sound(duration_s=6.0)).json()["type"] == "urn:earmark:recording-too-long"
+        assert client.post("/v1/tag", content=sound(duration_s=7.0)).json()["type"] == "urn:earmark:body-too-large"
 
 
 def test_beyond_this_machine_it_wants_a_token(run_earmark: Run, monkeypatch: Any) -> None:

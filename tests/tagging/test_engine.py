@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from earmark.audio.decode import decode
 from earmark.audio.logmel import LogMelSpec
 from earmark.audio.picture import PictureSpec
-from earmark.bundle import Bundle, Combination
+from earmark.bundle import Bundle
 from earmark.errors import AudioError
 from earmark.tagging import engine as engine_module
 from earmark.tagging import listener
@@ -145,29 +145,6 @@ def test_views_are_drawn_from_the_whole(recording: Path, tiny_bundle: Path, make
     [scores], _ = Engine([tagger]).scores(recording)
     np.testing.assert_allclose(scores, at_once(tagger, recording), atol=2e-6)
     assert np.abs(scores - load(tiny_bundle).scores(decode(recording).samples, 22_050)).max() > 1e-4
-
-
-@pytest.fixture
-def make_combination(tmp_path: Path, tiny_bundle: Path, make_tiny_bundle: MakeBundle) -> MakeBundle:
-    """A combination of two members with windows of their own."""
-
-    def make(**changes: Any) -> Path:
-        other = make_tiny_bundle(tmp_path / "b.onnx", hop_frames=70, labels=("low", "mid", "high"))
-        contents = [np.frombuffer(path.read_bytes(), dtype=np.uint8) for path in (tiny_bundle, other)]
-        nodes = [
-            helper.make_node("Constant", [], [f"member{i}"], value=onnx.numpy_helper.from_array(content))
-            for i, content in enumerate(contents)
-        ]
-        outputs = [
-            helper.make_tensor_value_info(f"member{i}", TensorProto.UINT8, [len(content)])
-            for i, content in enumerate(contents)
-        ]
-        graph = helper.make_graph(nodes, "members", [], outputs)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        combination = Combination(members=("a", "b"), kind="arithmetic", weights=(0.6, 0.4), **changes)
-        return make_tiny_bundle(tmp_path / "both.onnx", model=model, combination=combination)
-
-    return make
 
 
 def test_combinations(recording: Path, make_combination: MakeBundle) -> None:

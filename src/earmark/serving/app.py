@@ -22,7 +22,7 @@ from earmark.serving.limits import Limits
 from earmark.serving.listening import LOOPBACK
 from earmark.serving.metrics import Metrics
 from earmark.serving.problems import MEDIA_TYPE, Problem
-from earmark.serving.scoring import Scored, Scorer
+from earmark.serving.scoring import Scored
 from earmark.tagging.tagger import Tagger
 
 try:
@@ -102,7 +102,7 @@ class Service:
         self.metrics = Metrics()
         self.batcher: Batcher | None = None
         self.api = self._api()
-        self.app: Any = Guard(self.api, self.metrics, self.limits.max_body_bytes)
+        self.app: Any = Guard(self.api, self.metrics, self.limits.max_body_bytes, self.limits.max_connections)
         self.guard: Guard = self.app
 
     def _api(self) -> FastAPI:
@@ -135,7 +135,7 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        with Batcher(Scorer(self.tagger), self.limits, self.metrics) as batcher:
+        with Batcher(self.tagger, self.limits, self.metrics) as batcher:
             self.batcher = batcher
             yield
             self.batcher = None
@@ -169,7 +169,8 @@ class Service:
         most = self.limits.max_labels
         n_labels = Query(min(3, most), ge=1, le=most, description="labels, when there is no threshold")
 
-        def asked(
+        # not a plain function, which would be called in a thread
+        async def asked(
             top_k: int = n_labels,
             threshold: Annotated[
                 Share | Literal["auto"] | None,

@@ -2,6 +2,9 @@
 
     admitted → decoded and cut (`max_decodes` threads) → scored with whatever else is ready (`n_workers` threads)
 
+A recording that is too long to be scored at once is streamed by a decoding thread, its chunks scored in turn with the
+rest.
+
 No time is spent waiting for company: under load it is there, and without load nobody should wait.
 """
 
@@ -11,21 +14,22 @@ import asyncio
 import tempfile
 import threading
 import time
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import IO, Self
 
-from earmark.errors import BundleError
+from earmark.errors import AudioError, BundleError
 from earmark.parallel import workers
 from earmark.serving.limits import Limits
 from earmark.serving.metrics import Metrics
 from earmark.serving.problems import Problem
-from earmark.serving.recordings import Abandoned, named, read
+from earmark.serving.recordings import Abandoned, named, read, unreadable
 from earmark.serving.scoring import Prepared, Scored, Scorer
-from earmark.tagging.tagger import WINDOWS_PER_CALL
+from earmark.tagging.engine import Engine
+from earmark.tagging.tagger import Tagger
 
 
 @dataclass(eq=False)
@@ -51,44 +55,34 @@ class Batcher:
 
     Parameters
     ----------
-    scorer
-        The network.
+    tagger
+        Best loaded with one thread.
     limits
         How much of each.
     metrics
         What is counted.
     """
 
-    def __init__(self, scorer: Scorer, limits: Limits, metrics: Metrics) -> None:
-        self.scorer, self.limits, self.metrics = scorer, limits, metrics
+    def __init__(self, tagger: Tagger, limits: Limits, metrics: Metrics) -> None:
+        self.limits, self.metrics = limits, metrics
         self.n_pending = 0
-        self._ready: SimpleQueue[tuple[_Job, Prepared] | None] = SimpleQueue()
+        self._engine = Engine([tagger], limits.n_workers)
+        self._scorer = Scorer(self._engine)
+        self._ready: deque[tuple[_Job, Prepared]] = deque()
+        self._taking = threading.Lock()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-")))
-        self._threads = [threading.Thread(target=self._score_all, name=f"score-{i}") for i in range(self._n_workers)]
-        self._stack.callback(self._stop_scoring)
+        self._stack.enter_context(self._engine)
         self._pool = self._stack.enter_context(workers(self.limits.max_decodes))
-        for thread in self._threads:
-            thread.start()
         return self
-
-    @property
-    def _n_workers(self) -> int:
-        return self.limits.n_workers
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.close()
-
-    def _stop_scoring(self) -> None:
-        for _ in self._threads:
-            self._ready.put(None)
-        for thread in self._threads:
-            thread.join()
 
     def check_room(self, n: int = 1) -> None:
         """Refuse `n` recordings, with a `Problem`, where there is no room for them."""
@@ -146,34 +140,39 @@ class Batcher:
                 if job.abandoned.is_set():
                     raise Abandoned
                 started = time.perf_counter()
-                recording = read(path, self.limits, self.scorer.highest_rate, job.abandoned.is_set)
-                self.metrics.audio_s.inc(recording.duration_s)
-                prepared = self.scorer.prepare(recording, path, timeline=job.timeline)
+                said = self._prepared(job, path)
                 self.metrics.decoding_s.observe(time.perf_counter() - started)
         except Exception as error:
             self._finish(job, error)
             return
-        if isinstance(prepared, Scored):
-            self._finish(job, prepared)
+        if isinstance(said, Scored):
+            self._finish(job, said)
         else:
-            self._ready.put((job, prepared))
+            self._ready.append((job, said))
+            self._engine.submit(self._score_ready)
 
-    def _score_all(self) -> None:
-        """A scoring thread: takes what is ready, as much as fits one call of the network."""
-        while (first := self._ready.get()) is not None:
-            batch, stop = [first], False
-            while sum(prepared.n_windows for _, prepared in batch) < WINDOWS_PER_CALL:
-                try:
-                    following = self._ready.get_nowait()
-                except Empty:
-                    break
-                if following is None:
-                    stop = True
-                    break
-                batch.append(following)
+    def _prepared(self, job: _Job, path: Path) -> Prepared | Scored:
+        waveform, duration_s = read(path, self.limits, self._scorer.whole_s, job.abandoned.is_set)
+        self.metrics.audio_s.inc(duration_s)
+        if waveform is not None:
+            return self._scorer.prepare(waveform, timeline=job.timeline)
+        try:
+            return self._scorer.listen(path, timeline=job.timeline)
+        except AudioError as error:
+            raise unreadable(error, path) from error
+
+    def _score_ready(self) -> None:
+        """In a thread of the engine: score what is ready, as much as fits one call of the network."""
+        batch: list[tuple[_Job, Prepared]] = []
+        n_windows = 0
+        with self._taking:
+            while self._ready and (
+                not batch or n_windows + self._ready[0][1].n_windows <= self._scorer.windows_per_call
+            ):
+                batch.append(self._ready.popleft())
+                n_windows += batch[-1][1].n_windows
+        if batch:  # what this was called for may have gone with what was ready before
             self._score(batch)
-            if stop:
-                return
 
     def _score(self, batch: list[tuple[_Job, Prepared]]) -> None:
         wanted = [(job, prepared) for job, prepared in batch if not job.abandoned.is_set()]
@@ -185,7 +184,7 @@ class Batcher:
         started = time.perf_counter()
         said: list[Scored | BundleError] | list[Exception]
         try:
-            said = self.scorer.score([prepared for _, prepared in wanted])
+            said = self._scorer.score([prepared for _, prepared in wanted])
         except Exception as error:
             said = [error for _ in wanted]
         self.metrics.scoring_s.observe(time.perf_counter() - started)

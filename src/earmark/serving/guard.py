@@ -73,6 +73,7 @@ class Exchange:
     n_bytes: int = 0
     has_body: bool = False
     is_received: bool = False
+    is_last: bool = False  # on its connection
     status: int = 0
     said: dict[str, Any] = field(default_factory=dict)
 
@@ -99,6 +100,9 @@ class Guard:
         What is counted.
     max_body_bytes
         Of a request. One whose header says more is refused at once; else bytes are counted as they come.
+    max_connections
+        Open at a time; a request on one beyond is refused. The server says how many there are: `scope["state"]` holds
+        `n_connections`.
 
     Attributes
     ----------
@@ -106,8 +110,9 @@ class Guard:
         Set when the server is to stop: each answer then asks its client to close the connection.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
-        self.app, self.metrics, self.max_body_bytes = app, metrics, max_body_bytes
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int, max_connections: int) -> None:
+        self.app, self.metrics = app, metrics
+        self.max_body_bytes, self.max_connections = max_body_bytes, max_connections
         self.is_draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,7 +123,10 @@ class Guard:
         headers = dict(scope["headers"])
         stated = int(headers[b"content-length"]) if headers.get(b"content-length", b"").isdigit() else 0
         exchange = Exchange(has_body=stated > 0 or b"transfer-encoding" in headers)
-        scope.setdefault("state", {})["exchange"] = exchange
+        state = scope.setdefault("state", {})
+        state["exchange"] = exchange
+        n_connections = state.get("n_connections", 1)
+        exchange.is_last = n_connections > self.max_connections
 
         async def counted() -> Message:
             message = await receive()
@@ -139,13 +147,22 @@ class Guard:
 
         self.metrics.in_flight.inc()
         try:
-            if stated > self.max_body_bytes:
+            if n_connections > self.max_connections:
+                await _refuse(self._too_many(n_connections), exchange, headed)
+            elif stated > self.max_body_bytes:
                 await _refuse(self._too_large(), exchange, headed)
             else:
                 await self.app(scope, counted, headed)
         finally:
             self.metrics.in_flight.dec()
             self._note(scope, exchange)
+
+    def _too_many(self, n_connections: int) -> Problem:
+        self.metrics.refused.labels("connections").inc()
+        return Problem(
+            "busy",
+            f"{n_connections} connections are open, and at most {self.max_connections} may be; try again in a second",
+        )
 
     def _too_large(self) -> Problem:
         self.metrics.refused.labels("body").inc()
@@ -157,7 +174,7 @@ class Guard:
         )
 
     def _headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        closing = [(b"connection", b"close")] if self.is_draining or exchange.is_unread else []
+        closing = [(b"connection", b"close")] if exchange.is_last or self.is_draining or exchange.is_unread else []
         return [*HEADERS, (b"x-request-id", exchange.request_id.encode()), *closing]
 
     def _note(self, scope: Scope, exchange: Exchange) -> None:
@@ -191,6 +208,8 @@ async def _linger(receive: Receive, exchange: Exchange, n_most: int) -> None:
 
 async def _refuse(problem: Problem, exchange: Exchange, send: Send) -> None:
     content = json.dumps({**problem.fields(), "request_id": exchange.request_id}).encode()
-    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(content)).encode())]
+    exchange.said["problem"] = problem.kind
+    said = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(content)), **problem.headers()}
+    headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

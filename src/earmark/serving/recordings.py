@@ -6,13 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from earmark.audio.decode import stream
+from earmark.audio.decode import Waveform, stream
 from earmark.audio.resample import StreamResampler
 from earmark.errors import AudioError
 from earmark.serving.limits import HIGHEST_RATE, LOWEST_RATE, Limits
@@ -21,31 +20,15 @@ from earmark.serving.problems import Problem
 BLOCK_S = 10.0
 """Decoded at a time, in seconds: how far beyond the limit a recording may get."""
 
+HIGHEST_KEPT_RATE = 96_000
+"""In Hz. Recordings of higher rates are resampled as they come, so that a header cannot multiply what is kept."""
+
 NAMELESS = "the recording"
 """What messages call a recording, in the place of a temporary file."""
 
 
 class Abandoned(Exception):  # noqa: N818  # nobody's error
     """Nobody waits for this recording any more."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A decoded recording.
-
-    Attributes
-    ----------
-    samples
-        (n_samples,) float32, mono.
-    sample_rate
-        Of the samples, in Hz: the file's own, or the highest that is of use, where that is lower.
-    duration_s
-        Of the file, in seconds.
-    """
-
-    samples: np.ndarray
-    sample_rate: int
-    duration_s: float
 
 
 @contextmanager
@@ -58,7 +41,7 @@ def named(spool: IO[bytes], folder: Path) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def read(path: Path, limits: Limits, highest_rate: int, is_abandoned: Callable[[], bool]) -> Recording:
+def read(path: Path, limits: Limits, whole_s: float, is_abandoned: Callable[[], bool]) -> tuple[Waveform | None, float]:
     """Decode a recording, no further than is allowed.
 
     Parameters
@@ -67,10 +50,17 @@ def read(path: Path, limits: Limits, highest_rate: int, is_abandoned: Callable[[
         The file.
     limits
         Its length and channels.
-    highest_rate
-        In Hz; higher ones are resampled to it.
+    whole_s
+        In seconds; samples of longer recordings are decoded, and not kept.
     is_abandoned
         Asked between blocks.
+
+    Returns
+    -------
+    waveform
+        Mono, at the file's own rate or, where that is lower, `HIGHEST_KEPT_RATE`; None for a longer one.
+    duration_s
+        Of the recording, in seconds.
 
     Raises
     ------
@@ -83,18 +73,31 @@ def read(path: Path, limits: Limits, highest_rate: int, is_abandoned: Callable[[
         with stream(path, block_s=BLOCK_S) as blocks:
             rate = blocks.sample_rate
             _check(rate, blocks.n_channels, limits)
-            resampler = StreamResampler(rate, min(rate, highest_rate))
-            pieces, n_samples = [], 0
+            resampler = StreamResampler(rate, min(rate, HIGHEST_KEPT_RATE))
+            pieces: list[np.ndarray] = []
+            n_samples = 0
             for block in blocks:
                 n_samples += len(block)
                 _check_duration(n_samples / rate, limits)
                 if is_abandoned():
                     raise Abandoned
-                pieces.append(resampler.push(block))
-            pieces.append(resampler.push(np.empty(0, dtype=np.float32), last=True))
+                if n_samples / rate <= whole_s:
+                    pieces.append(resampler.push(block))
+                else:
+                    pieces.clear()
     except AudioError as error:
-        raise Problem("unreadable-recording", str(error).replace(str(path), NAMELESS)) from error
-    return Recording(np.concatenate(pieces), resampler.target_rate, n_samples / rate)
+        raise unreadable(error, path) from error
+    if n_samples / rate > whole_s:
+        return None, n_samples / rate
+    if rate > HIGHEST_KEPT_RATE:
+        pieces.append(resampler.push(np.empty(0, dtype=np.float32), last=True))
+    samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return Waveform(samples, resampler.target_rate), n_samples / rate
+
+
+def unreadable(error: AudioError, path: Path) -> Problem:
+    """What is said of a recording that cannot be read, without the name of its temporary file."""
+    return Problem("unreadable-recording", str(error).replace(str(path), NAMELESS))
 
 
 def _check(rate: int, n_channels: int, limits: Limits) -> None:

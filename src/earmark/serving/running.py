@@ -11,37 +11,76 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
+from earmark.errors import MissingExtraError
 from earmark.serving.app import Service
 from earmark.serving.guard import log_to_standard_error
 from earmark.serving.listening import opened
+
+try:
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+except ModuleNotFoundError as error:
+    raise MissingExtraError(f"serving ({error.name})", "serve") from error
 
 FAREWELL_S = 1.0
 """Once nothing new is accepted, for how long those who are connected may still send a request, in seconds."""
 
 HEADERS_S = 10.0
-"""How long the first line and the headers of a connection's first request may take, in seconds."""
+"""How long the first line and the headers of a request may take, in seconds."""
+
+MAX_HEADER_BYTES = 65_536
+"""Of the first line and the headers of a request."""
 
 LOOKS_S = 0.02
 
 
-class _Protocol(H11Protocol):
-    """A connection that is closed when it is opened and then not used."""
+class _Protocol(HttpToolsProtocol):
+    """A connection that may not take for ever to say what it wants, nor say it at any length."""
+
+    _beginning: asyncio.TimerHandle | None = None
+    _n_header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._beginning = self.loop.call_later(HEADERS_S, self._close_unused)
+        self._expect_headers()
 
-    def _close_unused(self) -> None:
-        cycle: object = self.cycle  # none before the first request
-        if cycle is None:
-            self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._beginning is None:
+            return
+        self._n_header_bytes += len(data)
+        if self._n_header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"The headers are longer than {MAX_HEADER_BYTES} bytes.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect_headers()
+
+    def on_headers_complete(self) -> None:
+        self._forget_headers()
+        self.scope["state"]["n_connections"] = len(self.connections)
+        super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._beginning.cancel()
+        self._forget_headers()
         super().connection_lost(exc)
+
+    def _expect_headers(self) -> None:
+        self._forget_headers()
+        self._n_header_bytes = 0
+        self._beginning = self.loop.call_later(HEADERS_S, self._close_slow)
+
+    def _forget_headers(self) -> None:
+        if self._beginning is not None:
+            self._beginning.cancel()
+            self._beginning = None
+
+    def _close_slow(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        if cycle is None or cycle.response_complete:
+            self.transport.close()
+        else:  # the request before is still being answered
+            self._beginning = self.loop.call_later(HEADERS_S, self._close_slow)
 
 
 class _Server(uvicorn.Server):
@@ -110,7 +149,6 @@ def serve(service: Service, host: str, port: int, ready: Callable[[str], None]) 
         service.app,
         http=_Protocol,
         lifespan="on",
-        limit_concurrency=limits.max_connections,
         timeout_graceful_shutdown=int(limits.timeout_s) + 5,
         **options,
     )

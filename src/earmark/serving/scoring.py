@@ -1,4 +1,9 @@
-"""A tagger as a server uses it: recordings are prepared one by one, and scored some at a time."""
+"""A tagger as a server uses it: recordings are prepared one by one, and scored some at a time.
+
+What scores become is the tagger's own doing: `networks`, `timed`, `joined`, `finished`. What is added here is that
+windows of several recordings share a call of each network. A recording that is too long for that is heard by the
+engine, block by block.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from earmark.audio.decode import resample
-from earmark.audio.picture import clip_waveform, scored_windows
+from earmark.audio.decode import Waveform, resample
+from earmark.audio.picture import clip_waveform
+from earmark.audio.views import TtaSpec
 from earmark.errors import BundleError
-from earmark.evaluation.calibration import calibrated
-from earmark.serving.recordings import Recording
+from earmark.tagging.engine import Engine
 from earmark.tagging.tagger import Tagger, Timeline
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a network says of a recording.
+    """What a tagger says of a recording.
 
     Attributes
     ----------
@@ -36,113 +41,128 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A recording as a network takes it.
+class Cut:
+    """A recording as one network takes it.
 
     Attributes
     ----------
-    clip, weights
-        Windows of the clip, and what each counts in its mean, (n_windows,) float32.
-    timed, starts_s
-        Windows of the timeline, the clip's own where they are the same, and where they begin, (n_windows,) float64 in
-        seconds; None where no timeline is asked for.
-    duration_s
-        Of the recording, in seconds.
+    clip
+        Windows of the clip, as `Tagger.cut` gives them; none where `known` says what they would.
+    weights
+        What each counts in the clip's mean, (n_windows,) float32.
+    known
+        (1, n_labels) float32 where the clip is scored already: test-time augmentation draws views of it alone.
+    timed
+        Windows of the timeline, the clip's own where they are the same; none where no timeline is asked for.
+    starts
+        First frames of those, (n_windows,).
     """
 
-    clip: np.ndarray
+    clip: np.ndarray | None
     weights: np.ndarray
+    known: np.ndarray | None
     timed: np.ndarray | None
-    starts_s: np.ndarray
-    duration_s: float
+    starts: np.ndarray
 
     @property
     def parts(self) -> list[np.ndarray]:
         """Windows to be scored."""
-        return [self.clip] if self.timed is None or self.timed is self.clip else [self.clip, self.timed]
+        parts = [self.clip] if self.timed is self.clip else [self.clip, self.timed]
+        return [part for part in parts if part is not None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recording as each network of a tagger takes it, and its length in seconds."""
+
+    cuts: list[Cut]
+    duration_s: float
 
     @property
     def n_windows(self) -> int:
-        """How many they are."""
-        return sum(map(len, self.parts))
+        """Windows to be scored, by the network that has most of them."""
+        return max(sum(map(len, cut.parts)) for cut in self.cuts)
 
 
 class Scorer:
-    """Scores recordings with a tagger.
-
-    Several recordings share a call of the network where the tagger has one network; those of a combination are heard
-    one by one.
+    """Scores recordings with a tagger, a network or a combination of several.
 
     Parameters
     ----------
-    tagger
-        Best loaded with one thread, as several scorings go on at a time.
+    engine
+        Of one tagger; its pool is where networks run.
 
     Attributes
     ----------
-    highest_rate
-        In Hz: what lies above half of it is not heard.
+    whole_s
+        Recordings up to this long, in seconds, are for `prepare`, to be scored with others; longer ones for `listen`.
+    windows_per_call
+        How many windows are best scored at a time.
     """
 
-    def __init__(self, tagger: Tagger) -> None:
-        self.tagger = tagger
-        self.highest_rate = max(network.sample_rate for network in tagger.members or (tagger,))
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        (self.tagger,) = engine.taggers
+        self.whole_s = engine.whole_s
+        self.windows_per_call = min(network.windows_per_call for network in self.tagger.networks)
 
-    def prepare(self, recording: Recording, path: Path, *, timeline: bool) -> Prepared | Scored:
-        """Cut a recording into windows; of a combination, score it at once.
+    def prepare(self, waveform: Waveform, *, timeline: bool) -> Prepared:
+        """Cut a recording into windows; with scores over time, where they are asked for."""
+        pairs = zip(self.tagger.networks, self.tagger.own_tta, strict=True)
+        cuts = [_cut(network, tta, waveform, timeline=timeline) for network, tta in pairs]
+        return Prepared(cuts, waveform.duration_s)
 
-        Parameters
-        ----------
-        recording
-            What was decoded.
-        path
-            Its file.
-        timeline
-            Whether scores over time are wanted.
-        """
-        if self.tagger.members:
-            scores = self.tagger.scores(recording.samples, recording.sample_rate)
-            return Scored(scores, recording.duration_s, self.tagger.timeline(path) if timeline else None)
-        waveform = resample(recording.samples, recording.sample_rate, self.tagger.sample_rate)
-        clip, weight = clip_waveform(waveform, self.tagger.picture_spec), self.tagger.bundle.spec.windows_weight
-        windows, weights = self.tagger.cut(clip, weight), np.array(self._windows(clip, weight)[1], dtype=np.float32)
-        timed = None
-        if timeline:
-            is_same = weight == 1 and len(clip) == len(waveform)
-            timed = windows if is_same else self.tagger.cut(waveform, 1.0)
-        starts_s = np.array(self._windows(waveform, 1.0)[0]) / self.tagger.picture_spec.log_mel.frame_rate
-        return Prepared(windows, weights, timed, starts_s, recording.duration_s)
-
-    def _windows(self, waveform: np.ndarray, weight: float) -> tuple[list[int], list[float]]:
-        """First frames and weights of the windows that `Tagger.cut` gives."""
-        spec = self.tagger.bundle.spec
-        n_frames = self.tagger.picture_spec.log_mel.n_frames(len(waveform))
-        return scored_windows(n_frames, spec.window_frames, spec.hop_frames, weight)
+    def listen(self, path: Path, *, timeline: bool) -> Scored:
+        """Score a recording that is long, in memory that does not grow with it; `AudioError` when it cannot be read."""
+        [scores], duration_s = self.engine.scores(path)
+        return Scored(scores, duration_s, self.engine.timelines(path)[0] if timeline else None)
 
     def score(self, batch: Sequence[Prepared]) -> list[Scored | BundleError]:
-        """Score recordings together; where the network fails, each by itself, so that one does not harm the others."""
+        """Score recordings together; where a network fails, each by itself, so that one does not harm the others."""
         try:
             return list(self._together(batch))
         except BundleError as error:
             return [error] if len(batch) == 1 else [self.score([one])[0] for one in batch]
 
     def _together(self, batch: Sequence[Prepared]) -> list[Scored]:
-        windows = [part for prepared in batch for part in prepared.parts]
-        scores = self.tagger.score_windows(windows[0] if len(windows) == 1 else np.concatenate(windows))
-        parts = iter(np.split(scores, np.cumsum([len(part) for part in windows])[:-1]))
-        scored = []
-        for prepared in batch:
-            own = [next(parts) for _ in prepared.parts]
-            whole = self._finished((prepared.weights @ own[0]).clip(0, 1)[None])[0]
-            timeline = None if prepared.timed is None else self._timeline(prepared, own[-1])
-            scored.append(Scored(whole, prepared.duration_s, timeline))
-        return scored
+        heard = [
+            _heard(network, [prepared.cuts[i] for prepared in batch]) for i, network in enumerate(self.tagger.networks)
+        ]
+        return [self._scored(prepared, [own[i] for own in heard]) for i, prepared in enumerate(batch)]
 
-    def _timeline(self, prepared: Prepared, scores: np.ndarray) -> Timeline:
-        window_s = self.tagger.bundle.spec.window_frames / self.tagger.picture_spec.log_mel.frame_rate
-        ends_s = np.minimum(prepared.starts_s + window_s, prepared.duration_s)
-        return Timeline(self.tagger.labels, prepared.starts_s, ends_s, self._finished(scores))
+    def _scored(self, prepared: Prepared, heard: list[tuple[np.ndarray, np.ndarray | None]]) -> Scored:
+        """Put together what each network says of a recording."""
+        whole = self.tagger.finished([scores for scores, _ in heard])[0]
+        parts = [
+            network.timed(cut.starts, timed, prepared.duration_s)
+            for network, cut, (_, timed) in zip(self.tagger.networks, prepared.cuts, heard, strict=True)
+            if timed is not None
+        ]
+        return Scored(whole, prepared.duration_s, self.tagger.joined(parts) if parts else None)
 
-    def _finished(self, scores: np.ndarray) -> np.ndarray:
-        calibration = self.tagger.bundle.spec.calibration
-        return scores if calibration is None else calibrated(calibration, scores)
+
+def _cut(network: Tagger, tta: TtaSpec | None, waveform: Waveform, *, timeline: bool) -> Cut:
+    samples = resample(waveform.samples, waveform.sample_rate, network.sample_rate)
+    clip, weight = clip_waveform(samples, network.picture_spec), network.bundle.spec.windows_weight
+    known = network.network_scores(clip, tta) if tta is not None and tta.n else None
+    windows = network.cut(clip, weight) if known is None else None
+    timed = None
+    if timeline:
+        is_same = windows is not None and weight == 1 and len(clip) == len(samples)
+        timed = windows if is_same else network.cut(samples)
+    weights = np.array(network.starts_and_weights(clip, weight)[1], dtype=np.float32)
+    return Cut(windows, weights, known, timed, np.array(network.starts_and_weights(samples, 1.0)[0]))
+
+
+def _heard(network: Tagger, cuts: Sequence[Cut]) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """What a network says of each recording, (1, n_labels), and of its timeline's windows, (n_windows, n_labels)."""
+    parts = [part for cut in cuts for part in cut.parts]
+    scores = network.score_windows(parts[0] if len(parts) == 1 else np.concatenate(parts)) if parts else np.empty(0)
+    of_parts = iter(np.split(scores, np.cumsum([len(part) for part in parts])[:-1]) if parts else [])
+    heard = []
+    for cut in cuts:
+        own = [next(of_parts) for _ in cut.parts]
+        # rounded weights may sum to a little more than 1
+        whole = cut.known if cut.known is not None else (cut.weights @ own[0]).clip(0, 1)[None]
+        heard.append((whole, None if cut.timed is None else own[-1]))
+    return heard

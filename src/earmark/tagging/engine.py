@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from earmark.audio.views import TtaSpec
 from earmark.parallel import workers
 from earmark.tagging.listener import Heard, Listener, survey, within
 from earmark.tagging.tagger import NetworkTimeline, Tagger, Timeline
+
+R = TypeVar("R")
 
 WHOLE_S = 120.0
 """Recordings up to this long are heard at once, in seconds."""
@@ -51,6 +53,11 @@ class Engine:
     n_workers
         Threads of the pool; None for one a core.
 
+    Attributes
+    ----------
+    whole_s
+        Recordings up to this long, in seconds, are heard at once.
+
     Examples
     --------
     >>> with Engine([load(n_threads=1)]) as engine:  # doctest: +SKIP
@@ -61,7 +68,7 @@ class Engine:
         self.taggers = tuple(taggers)
         self.n_workers = n_workers or os.cpu_count() or 1
         longest_s = [_longest_window_s(network) for tagger in taggers for network in tagger.networks]
-        self._whole_s = max([WHOLE_S, *longest_s])
+        self.whole_s = max([WHOLE_S, *longest_s])
         self._pool: ThreadPoolExecutor | None = None
         self._stack = ExitStack()
 
@@ -97,12 +104,12 @@ class Engine:
         """
         path = Path(path)
         with stream(path, block_s=BLOCK_S) as blocks:
-            head, waveform = _beginning(blocks, self._whole_s)
+            head, waveform = _beginning(blocks, self.whole_s)
             if waveform is not None:
                 heard = [t.scores(waveform.samples, waveform.sample_rate, key=path.name) for t in self.taggers]
                 return heard, waveform.duration_s
             pairs = [pair for t in self.taggers for pair in zip(t.networks, t.own_tta, strict=True)]
-            heard_whole = [_whole_scores(network, path, tta, self._whole_s) for network, tta in pairs]
+            heard_whole = [_whole_scores(network, path, tta, self.whole_s) for network, tta in pairs]
             means = [
                 _ClipMean(Listener(network, blocks.sample_rate, survey(network, path, as_clip=True), as_clip=True))
                 for (network, _), whole in zip(pairs, heard_whole, strict=True)
@@ -118,7 +125,7 @@ class Engine:
         path = Path(path)
         networks = [network for t in self.taggers for network in t.networks]
         with stream(path, block_s=BLOCK_S) as blocks:
-            head, waveform = _beginning(blocks, self._whole_s)
+            head, waveform = _beginning(blocks, self.whole_s)
             if waveform is not None:
                 parts = iter([network.network_timeline(waveform) for network in networks])
             else:
@@ -138,7 +145,7 @@ class Engine:
         n_samples = 0
 
         def submit(sink: _ClipMean | _Windows, ready: list[Callable[[], Heard]]) -> None:
-            waiting.extend((sink.add, self._submit(work)) for work in ready)
+            waiting.extend((sink.add, self.submit(work)) for work in ready)
 
         def settle(n_left: int) -> None:
             while len(waiting) > n_left:
@@ -160,10 +167,11 @@ class Engine:
                 future.cancel()
         return n_samples / sample_rate
 
-    def _submit(self, work: Callable[[], Heard]) -> Future[Heard]:
+    def submit(self, work: Callable[[], R]) -> Future[R]:
+        """Have the pool call something, after what it was given before; without a pool, it is called here."""
         if self._pool is not None:
             return self._pool.submit(work)
-        done: Future[Heard] = Future()
+        done: Future[R] = Future()
         done.set_result(work())
         return done
 

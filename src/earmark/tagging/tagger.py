@@ -277,7 +277,7 @@ class Tagger:
 
             return clip_scores(self, clip, tta, key)[None]
         weight = self.bundle.spec.windows_weight
-        weights = self._starts_and_weights(clip, weight)[1]
+        weights = self.starts_and_weights(clip, weight)[1]
         scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
         return scores.clip(0, 1)[None]  # rounded weights may sum to a little more than 1
 
@@ -332,7 +332,7 @@ class Tagger:
     def network_timeline(self, waveform: Waveform) -> NetworkTimeline:
         """What one network says of the windows of a recording that is at hand, neither trimmed nor calibrated."""
         clip = self._at_own_rate(waveform.samples, waveform.sample_rate)
-        starts = np.array(self._starts_and_weights(clip, 1.0)[0])
+        starts = np.array(self.starts_and_weights(clip, 1.0)[0])
         return self.timed(starts, self._window_scores(clip, 1.0), waveform.duration_s)
 
     def timed(self, starts: np.ndarray, scores: np.ndarray, duration_s: float) -> NetworkTimeline:
@@ -364,10 +364,11 @@ class Tagger:
         if spec.input == INPUT_NAME:
             spectrogram = log_mel(waveform, log_mel_spec)
             return windows(spectrogram, self.picture_spec, spec.window_frames, spec.hop_frames, windows_weight)
-        starts = self._starts_and_weights(waveform, windows_weight)[0]
+        starts = self.starts_and_weights(waveform, windows_weight)[0]
         return waveform_windows(waveform, log_mel_spec, spec.window_frames)[starts]
 
-    def _starts_and_weights(self, clip: np.ndarray, windows_weight: float) -> tuple[list[int], list[float]]:
+    def starts_and_weights(self, clip: np.ndarray, windows_weight: float) -> tuple[list[int], list[float]]:
+        """First frames of the windows that `cut` gives, and what each counts in the mean of a clip."""
         spec = self.bundle.spec
         n_frames = self.picture_spec.log_mel.n_frames(len(clip))
         return scored_windows(n_frames, spec.window_frames, spec.hop_frames, windows_weight)
