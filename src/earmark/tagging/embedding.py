@@ -16,7 +16,7 @@ import numpy as np
 from earmark.bundle import Bundle
 
 if TYPE_CHECKING:
-    from earmark.tagging.tagger import Tagger
+    from earmark.tagging.tagger import Tag, Tagger
 
 
 class Embedding(NamedTuple):
@@ -33,6 +33,13 @@ class Embedding(NamedTuple):
     starts_s: np.ndarray
     ends_s: np.ndarray
     vectors: np.ndarray
+
+
+class Finding(NamedTuple):
+    """What becomes of a recording: its tags, and its embedding where that is wanted."""
+
+    tags: list[Tag]
+    embedding: Embedding | None = None
 
 
 def embed(tagger: Tagger, path: str | Path, *, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
@@ -89,6 +96,11 @@ def embedding_tagger(tagger: Tagger) -> Tagger:
     for own, other in zip(tagger.networks, tagger.embedder.networks, strict=True):
         other.bundle.spec = own.bundle.spec
     return tagger.embedder
+
+
+def n_features(tagger: Tagger) -> int:
+    """Length of the embeddings that a tagger gives; 0 for one that does not."""
+    return sum(sum(network.bundle.embedding_sizes) for network in tagger.networks)
 
 
 def joined(features: Sequence[np.ndarray], sizes: Sequence[Sequence[int]]) -> np.ndarray:
