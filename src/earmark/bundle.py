@@ -21,6 +21,7 @@ import onnxruntime
 
 from earmark.atomic import atomic_path
 from earmark.errors import BundleError, LabelError
+from earmark.graph import features_before, read_graph, with_outputs
 from earmark.labels import Vocabulary
 
 if TYPE_CHECKING:
@@ -195,6 +196,9 @@ class Bundle:
         Threads that one call may use; 0 for one a core.
     content
         The file's bytes, where they are at hand; `path` is then a name for messages.
+    embeds
+        Whether it gives embeddings as well: what the last linear layer takes, the sound as the network sees it before
+        there are labels.
 
     Attributes
     ----------
@@ -209,17 +213,22 @@ class Bundle:
         (n_windows, n_samples); no integer where any length will do.
     output_names
         What it gives: `scores`, and `frame_scores` where it was exported with them.
+    embedding_sizes
+        Numbers in an embedding, network by network: several, where the file averages several networks, whose features
+        have nothing in common. None where it does not embed, and of a combination, whose members each have their own.
     on_gpu
         Whether the network runs on a GPU.
 
     Raises
     ------
     BundleError
-        When the file is missing, damaged, no bundle, or of a newer format.
+        When the file is missing, damaged, no bundle, or of a newer format; or its network has no embedding.
     """
 
-    def __init__(self, path: str | Path, *, n_threads: int = 0, content: bytes | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | Path, *, n_threads: int = 0, content: bytes | None = None, embeds: bool = False
+    ) -> None:
+        self.path, self.embeds = Path(path), embeds
         session, metadata, inputs, outputs = _open_session(self.path, n_threads, content)
         self.spec = _read_spec(self.path, metadata)
         try:
@@ -228,6 +237,8 @@ class Bundle:
             raise BundleError(f"{self.path}: its labels are not usable: {error}") from error
         self.on_gpu: bool = session.get_providers()[0] == GPU_PROVIDER
         self.members: tuple[Bundle, ...] = ()
+        self.embedding_sizes: tuple[int, ...] = ()
+        self._outputs = [OUTPUT_NAME]
         self._check_lengths()
         if self.spec.combination is not None:
             self.members = self._open_members(session, n_threads, outputs)
@@ -236,6 +247,8 @@ class Bundle:
             self._session = session
             self._check_shape(inputs, outputs)
             self.input_shape = tuple(inputs[self.spec.input])
+            if embeds:
+                self._embed(n_threads, content)
         self.output_names = tuple(outputs)
 
     def _open_members(
@@ -251,7 +264,12 @@ class Bundle:
                 "other hands: take the original"
             )
         members = tuple(
-            Bundle(f"{self.path}:{name}", n_threads=n_threads, content=session.run([output], {})[0].tobytes())
+            Bundle(
+                f"{self.path}:{name}",
+                n_threads=n_threads,
+                content=session.run([output], {})[0].tobytes(),
+                embeds=self.embeds,
+            )
             for name, output in zip(names, expected, strict=True)
         )
         for member in members:
@@ -261,6 +279,24 @@ class Bundle:
                     "again with 'earmark combine'"
                 )
         return members
+
+    def _embed(self, n_threads: int, content: bytes | None) -> None:
+        """Open the network once more, so that it gives what its last linear layers take."""
+        whole = self.path.read_bytes() if content is None else content
+        try:
+            features = features_before(read_graph(whole), OUTPUT_NAME)
+            session, _, _, outputs = _open_session(self.path, n_threads, with_outputs(whole, features))
+            shapes = [outputs[name] for name in features]
+            if not all(len(shape) in {2, 3} and isinstance(shape[-1], int) for shape in shapes):
+                raise ValueError(f"features have the shapes {shapes}; expected (n_windows, n_features)")
+        except ValueError as error:
+            raise BundleError(
+                f"{self.path}: no embedding is found in its network ({error}); take a bundle that 'earmark train', "
+                "'earmark export' or 'earmark import' wrote"
+            ) from error
+        self._session = session
+        self._outputs += features
+        self.embedding_sizes = tuple(int(shape[-1]) for shape in shapes)  # type: ignore[arg-type]
 
     def _check_lengths(self) -> None:
         """Refuse a specification whose parts are not of as many labels as it names."""
@@ -296,13 +332,41 @@ class Bundle:
         BundleError
             When the network cannot be run, or gives scores that are not finite.
         """
+        return self._run(windows, [OUTPUT_NAME])[0]
+
+    def outputs(self, windows: np.ndarray) -> np.ndarray:
+        """Score windows, and embed them where the bundle does.
+
+        Parameters
+        ----------
+        windows
+            As for `scores`.
+
+        Returns
+        -------
+        np.ndarray
+            (n_windows, n_labels + sum of `embedding_sizes`) float32: scores, then features as the network gives them;
+            where it keeps steps of time to its end, their mean.
+
+        Raises
+        ------
+        BundleError
+            As `scores`.
+        """
+        scores, *features = self._run(windows, self._outputs)
+        if not features:
+            return scores
+        return np.concatenate([scores, *(f.mean(axis=1) if f.ndim == 3 else f for f in features)], axis=1)
+
+    def _run(self, windows: np.ndarray, names: list[str]) -> list[np.ndarray]:
         try:
-            scores = self._session.run([OUTPUT_NAME], {self.spec.input: windows})[0]
+            given: list[np.ndarray] = self._session.run(names, {self.spec.input: windows})
         except Exception as error:  # onnxruntime raises a dozen kinds, not one of them public
             raise BundleError(f"{self.path}: the network fails ({_first_line(error)}); copy the file again") from error
-        if not np.isfinite(scores).all():
-            raise BundleError(f"{self.path}: the network gives scores that are not finite; copy the file again")
-        return scores
+        if not all(np.isfinite(one).all() for one in given):
+            what = "scores" if len(given) == 1 else "scores or features"
+            raise BundleError(f"{self.path}: the network gives {what} that are not finite; copy the file again")
+        return given
 
     def _check_shape(self, inputs: dict[str, Shape], outputs: dict[str, Shape]) -> None:
         taken = self.spec.input

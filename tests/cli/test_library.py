@@ -54,13 +54,13 @@ def tag(run_earmark: Run, tiny_bundle: Path) -> Run:
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are tagged from now on."""
     names: list[str] = []
-    original = Engine.scores
+    original = Engine.heard
 
     def spy(self: Engine, path: Path) -> Scored:
         names.append(path.name)
         return original(self, path)
 
-    monkeypatch.setattr(Engine, "scores", spy)
+    monkeypatch.setattr(Engine, "heard", spy)
     return names
 
 
@@ -170,14 +170,14 @@ class TestResume:
     def interrupt(tag: Run, tones: Path, output: Path) -> None:
         """Leave a call's journal with the first of the recordings."""
         with pytest.MonkeyPatch.context() as patch:
-            original = Engine.scores
+            original = Engine.heard
 
             def interrupted(self: Engine, path: Path) -> Scored:
                 if path.name != "a.wav":
                     raise KeyboardInterrupt
                 return original(self, path)
 
-            patch.setattr(Engine, "scores", interrupted)
+            patch.setattr(Engine, "heard", interrupted)
             status, _, err = tag(tones, "-o", output, "--workers", "1")
             assert status == 1
             assert said(err) == [f"earmark: {output}: what is tagged is kept; the same call with --resume goes on"]

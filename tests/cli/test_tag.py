@@ -194,7 +194,7 @@ class TestOutput:
                 raise KeyboardInterrupt
             return scores(self, path)
 
-        monkeypatch.setattr(Engine, "scores", interrupted)
+        monkeypatch.setattr(Engine, "heard", interrupted)
         status, _, err = tag(*tones, "--format", "csv", "-o", target, "--workers", "1")
         assert status == 1
         assert "Aborted!" in err

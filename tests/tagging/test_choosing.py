@@ -37,7 +37,7 @@ def tagger(tiny_bundle: Path) -> Tagger:
 
 
 def chosen(path: Path, *taggers: Tagger, **choice: object) -> list[Tag]:
-    return Chooser(Engine(taggers), Choice(**choice))(path)  # type: ignore[arg-type]
+    return Chooser(Engine(taggers), Choice(**choice))(path).tags  # type: ignore[arg-type]
 
 
 def test_whole_files_are_tagged_as_by_the_tagger(tagger: Tagger, low_then_high: Path) -> None:

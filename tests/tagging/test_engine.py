@@ -156,7 +156,7 @@ def test_another_member_s_windows_count_by_the_time_they_share(
 ) -> None:
     tagger = load(make_combination())
     expected = tagger.timeline(recording)
-    monkeypatch.setattr("earmark.tagging.tagger.WINDOWS_SHARED", 2)
+    monkeypatch.setattr("earmark.tagging.sharing.WINDOWS_SHARED", 2)
     np.testing.assert_allclose(tagger.timeline(recording).scores, expected.scores, atol=1e-6)
 
 

@@ -43,14 +43,14 @@ class TestTagIndex:
         with TagIndex(path, MAKER) as index:
             assert (index.found, index.n_found) == (MAKER, 3)
             assert all(sound in index for sound in sounds)
-            assert [index.tags(sound) for sound in reversed(sounds)] == [TAGS] * 3
+            assert [index.finding(sound).tags for sound in reversed(sounds)] == [TAGS] * 3
 
     def test_while_it_is_written_too(self, tmp_path: Path, sounds: list[Path]) -> None:
         with TagIndex(tmp_path / "index", MAKER) as index:
             index.add(sounds[0], state(sounds[0]), TAGS)
-            assert index.tags(sounds[0]) == TAGS
+            assert index.finding(sounds[0]).tags == TAGS
             index.add(sounds[1], state(sounds[1]), [])
-            assert (index.tags(sounds[1]), index.tags(sounds[0])) == ([], TAGS)
+            assert (index.finding(sounds[1]).tags, index.finding(sounds[0]).tags) == ([], TAGS)
 
     def test_paths_are_the_same_from_any_folder(
         self, tmp_path: Path, sounds: list[Path], monkeypatch: pytest.MonkeyPatch
@@ -75,7 +75,7 @@ class TestTagIndex:
             assert [sound in index for sound in sounds] == [True, True, False]
             index.add(sounds[2], state(sounds[2]), TAGS)
         with TagIndex(path, MAKER) as index:
-            assert [index.tags(sound) for sound in sounds] == [TAGS] * 3
+            assert [index.finding(sound).tags for sound in sounds] == [TAGS] * 3
 
     @pytest.mark.parametrize("n_bytes", [0, 3, 17, 40])
     def test_killed_while_it_was_made(self, tmp_path: Path, sounds: list[Path], n_bytes: int) -> None:
@@ -119,14 +119,14 @@ class TestTagIndex:
             assert index.tidy() == 1
         assert len(path.read_bytes().splitlines()) == 3
         with TagIndex(path, MAKER) as index:
-            assert (index.tags(sounds[1]), index.tags(sounds[2])) == ([], TAGS)
+            assert (index.finding(sounds[1]).tags, index.finding(sounds[2]).tags) == ([], TAGS)
 
     def test_long_lines(self, tmp_path: Path, sounds: list[Path]) -> None:
         many = [Tag(f"label {i}", i / 7, float(i), i + 1.0) for i in range(5000)]
         with TagIndex(tmp_path / "index", MAKER) as index:
             for sound in sounds:
                 index.add(sound, state(sound), many)
-            assert index.tags(sounds[1]) == many
+            assert index.finding(sounds[1]).tags == many
 
 
 class TestMaker:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from earmark.errors import AudioError
+from earmark.tagging.embedding import Finding
 from earmark.tagging.index import Maker, State, TagIndex
 from earmark.tagging.job import Job
 from earmark.tagging.library import Recording
@@ -30,11 +31,11 @@ class Engine:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def __call__(self, files: Iterable[Path]) -> Iterator[tuple[Path, list[Tag] | AudioError]]:
+    def __call__(self, files: Iterable[Path]) -> Iterator[tuple[Path, Finding | AudioError]]:
         for path in files:
             self.heard.append(path.stem)
             bad = path.stem == "bad"
-            yield path, AudioError(f"{path}: bad") if bad else [Tag(path.stem, 0.5, 0.0, 1.0)]
+            yield path, AudioError(f"{path}: bad") if bad else Finding([Tag(path.stem, 0.5, 0.0, 1.0)])
 
 
 def labels(job: Job, engine: Engine) -> list[str]:
@@ -69,10 +70,10 @@ def test_bad_ones_are_given_and_tried_again(tmp_path: Path, recordings: list[Rec
 
 
 def test_a_file_that_changes_while_it_is_heard_is_heard_again(tmp_path: Path, recordings: list[Recording]) -> None:
-    def engine(files: Iterable[Path]) -> Iterator[tuple[Path, list[Tag] | AudioError]]:
+    def engine(files: Iterable[Path]) -> Iterator[tuple[Path, Finding | AudioError]]:
         for path in files:
             os.utime(path, ns=(0, 99))
-            yield path, []
+            yield path, Finding([])
 
     with TagIndex(tmp_path / "index", MAKER) as index:
         list(Job(recordings, index).outcomes(engine))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
 
 from earmark.atomic import remove_leftovers
 from earmark.errors import AudioError
+from earmark.tagging.embedding import Embedding, Finding
 from earmark.tagging.files import over_files
 from earmark.tagging.index import TagIndex, maker_of, open_index, open_journal
 from earmark.tagging.job import Job
@@ -23,8 +24,26 @@ from earmark.tagging.survey import survey
 from earmark.tagging.tagger import Tag
 from earmark.tagging.writers import WRITERS, Destination, Tagged
 
-Choose = Callable[[Path], list[Tag]]
-"""Tags a file."""
+if TYPE_CHECKING:
+    from earmark.tagging.search import About
+
+Choose = Callable[[Path], Finding]
+"""Tags a file, and embeds it where that is wanted."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Where embeddings go, what is said of them, and how long they are."""
+
+    path: Path
+    about: About
+    n_features: int
+
+    def opened(self) -> AbstractContextManager[Callable[[Path, Embedding], None]]:
+        """The file, which takes one recording after the other."""
+        from earmark.tagging.search import embeddings_file  # only where it is needed, for a quick start
+
+        return embeddings_file(self.path, self.about, self.n_features)
 
 
 @dataclass(frozen=True)
@@ -109,6 +128,7 @@ def run(
     *,
     n_workers: int | None,
     into_files: bool,
+    embeddings: Embeddings | None = None,
 ) -> int:
     """Tag a library; give how many files could not be tagged, or written into."""
     failures: list[AudioError] = []
@@ -127,14 +147,19 @@ def run(
     with nullcontext() if index is None else index, memory.hint():
         if index is not None and destination.output is not None:
             remove_leftovers(destination.output)  # no other process writes to it, since the index is ours
+        if index is not None and embeddings is not None:
+            remove_leftovers(embeddings.path)
         job = Job(library.recordings, index)
         outcomes = job.outcomes(_engine(choose, n_workers), write_into if into_files else None)
-        with _bar(job, destination.output) as bar, WRITERS[format_](destination) as write:
+        embedded = nullcontext() if embeddings is None else embeddings.opened()
+        with _bar(job, destination.output) as bar, embedded as keep, WRITERS[format_](destination) as write:
             for outcome in outcomes:
                 bar.update(outcome.is_new)
                 if isinstance(outcome.tags, AudioError):
                     fail(outcome.tags)
                 else:
+                    if keep is not None and outcome.embedding is not None:
+                        keep(outcome.recording.path, outcome.embedding)
                     write(Tagged(outcome.recording, outcome.tags))
         memory.close(index, job)
     return len(failures)

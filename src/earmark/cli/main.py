@@ -20,6 +20,7 @@ from earmark.errors import (
 
 VERBS = {
     "tag": "Name what is heard in recordings.",
+    "search": "Find recordings that sound like one.",
     "listen": "Name what the microphone hears.",
     "train": "Learn a tagger from labelled recordings, cross-validated.",
     "compare": "Put runs in order, and say what differs between them.",

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from earmark import __version__
-from earmark.cli.library import Memory, count, preview, run, say
+from earmark.cli.library import Embeddings, Memory, count, preview, run, say
 from earmark.cli.timeline import NAMES, event_options, given, read_threshold
 from earmark.tagging.choosing import Choice, Chooser
+from earmark.tagging.embedding import n_features
 from earmark.tagging.engine import Engine
 from earmark.tagging.events import EventSpec
 from earmark.tagging.index import maker_of
@@ -21,6 +22,12 @@ from earmark.tagging.mapping import read_label_names
 from earmark.tagging.metadata import check_installed
 from earmark.tagging.tagger import Tagger, Threshold, load
 from earmark.tagging.writers import WRITERS, Destination
+
+
+def _npz(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and path.suffix != ".npz":
+        raise click.BadParameter(f"'{path}': expected a name that ends in .npz, NumPy's format")
+    return path
 
 
 @click.command()
@@ -57,6 +64,12 @@ from earmark.tagging.writers import WRITERS, Destination
 @click.option("--only-mapped", is_flag=True, help="Leave out labels that --labels has no name for.")
 @click.option("--resume", is_flag=True, help="Take up an interrupted call that had the same --output.")
 @click.option("--index", "index_path", type=click.Path(path_type=Path), help="Keep tags here; skip unchanged files.")
+@click.option(
+    "--embeddings",
+    type=click.Path(path_type=Path),
+    callback=_npz,
+    help="Write what each file sounds like here as well, an .npz for 'earmark search'; with --timeline, each window.",
+)
 @click.option("--write-tags", "into_files", is_flag=True, help="Write tags into the files' own metadata as well.")
 @click.option("--dry-run", is_flag=True, help="Only count; with --write-tags, show what would be written.")
 @click.pass_context
@@ -82,6 +95,7 @@ def tag(
     only_mapped: bool,
     resume: bool,
     index_path: Path | None,
+    embeddings: Path | None,
     into_files: bool,
     dry_run: bool,
 ) -> None:
@@ -99,10 +113,13 @@ def tag(
       earmark tag *.flac --model run/ --threshold auto
       earmark tag night.flac --timeline --format audacity -o night.txt
       earmark tag archive/ --exclude 'old/**' --index archive.index --format csv -o tags.csv
+      earmark tag archive/ --embeddings archive.npz --format csv -o tags.csv
       find . -name '*.mp3' -print0 | earmark tag - --write-tags --dry-run
     """
     _check_options(context, timeline, into_files)
-    memory = Memory(output, index_path, resume)
+    if embeddings is not None and len(models) > 1:
+        raise click.UsageError("--embeddings are of one model; give one --model")
+    memory = Memory(output or embeddings, index_path, resume)
     if only_mapped and not labels:
         raise click.UsageError("--only-mapped leaves out what --labels has no name for; name such a file")
     if into_files:
@@ -113,7 +130,7 @@ def tag(
     for error in library.errors:
         say(str(error))
     # files and parts of long ones are spread over the cores, so each network call keeps to one
-    taggers = [load(model, n_threads=1) for model in models or (None,)]
+    taggers = [load(model, n_threads=1, embeds=embeddings is not None) for model in models or (None,)]
     if hop_s is not None:
         _step(taggers, hop_s)
     names = read_label_names(labels, taggers[0].labels, only_mapped=only_mapped) if labels else None
@@ -125,6 +142,7 @@ def tag(
         **choice.options(),
         "hop": hop_s,
         "with": [maker_of(path, {}).model for path in others],
+        **({} if embeddings is None else {"embeddings": True}),
     }
     with Engine(taggers, workers) as engine:
         choose = Chooser(engine, choice)
@@ -136,7 +154,15 @@ def tag(
             destination = _destination(output, library, taggers, timed=timeline)
             index = memory.open(first, options)
             n_failures = run(
-                library, memory, index, choose, format_, destination, n_workers=workers, into_files=into_files
+                library,
+                memory,
+                index,
+                choose,
+                format_,
+                destination,
+                n_workers=workers,
+                into_files=into_files,
+                embeddings=_embeddings(embeddings, taggers[0], hop_s, timeline),
             )
     if n_failures or library.errors:
         done = "tagged or written into" if into_files else "tagged"
@@ -160,6 +186,14 @@ def _step(taggers: Sequence[Tagger], hop_s: float) -> None:
             tagger.step(hop_s)
     except ValueError as error:
         raise click.BadParameter(str(error).removeprefix("hop_s="), param_hint="--hop") from error
+
+
+def _embeddings(path: Path | None, tagger: Tagger, hop_s: float | None, timed: bool) -> Embeddings | None:
+    if path is None:
+        return None
+    from earmark.tagging.search import about  # only where it is needed, for a quick start
+
+    return Embeddings(path, about(tagger, hop_s=hop_s, timed=timed), n_features(tagger))
 
 
 def _destination(output: Path | None, library: Library, taggers: Sequence[Tagger], *, timed: bool) -> Destination:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from earmark.errors import EarmarkError
+from earmark.tagging.embedding import Embedding, Finding
 from earmark.tagging.engine import Engine
 from earmark.tagging.events import EventSpec, events, merged
 from earmark.tagging.mapping import LabelNames
@@ -52,7 +53,8 @@ class Chooser:
     Parameters
     ----------
     engine
-        With the taggers. Of several, a tag's label begins with the model's name: ``embedded:Bark``.
+        With the taggers. Of several, a tag's label begins with the model's name: ``embedded:Bark``. One that embeds
+        gives embeddings as well: of whole files, or of each window where there is a timeline.
     choice
         What is wanted.
 
@@ -74,13 +76,25 @@ class Chooser:
                 tagger.thresholds(choice.threshold)  # says before all the work that a bundle has none
         self._names = model_names(engine.taggers)
 
-    def __call__(self, path: Path) -> list[Tag]:
+    def __call__(self, path: Path) -> Finding:
         """Tag a file: tags of whole files best first, events by start. `AudioError` when it cannot be read."""
         if self.choice.timeline is not None:
             timelines = self.engine.timelines(path)
             chosen = [self._events(t, timeline) for t, timeline in zip(self.engine.taggers, timelines, strict=True)]
-            return sorted(self._named(chosen), key=lambda tag: (tag.start_s, -tag.score))
-        scores, duration_s = self.engine.scores(path)
+            tags = sorted(self._named(chosen), key=lambda tag: (tag.start_s, -tag.score))
+            first = timelines[0]
+            if first.embeddings is None:
+                return Finding(tags)
+            return Finding(tags, Embedding(first.starts_s, first.ends_s, first.embeddings))
+        heard, duration_s = self.engine.heard(path)
+        scores = [tagger.finished(own)[0] for tagger, own in zip(self.engine.taggers, heard, strict=True)]
+        first_tagger = self.engine.taggers[0]
+        if not first_tagger.bundle.embeds:
+            return Finding(self._tags(scores, duration_s))
+        vectors = first_tagger.embedded(heard[0])
+        return Finding(self._tags(scores, duration_s), Embedding(np.zeros(1), np.array([duration_s]), vectors))
+
+    def _tags(self, scores: Sequence[np.ndarray], duration_s: float) -> list[Tag]:
         top_k, threshold, names = self.choice.top_k, self.choice.threshold, self.choice.names
         if names is not None:
             return names.choose(self.engine.taggers[0], scores[0], duration_s, top_k=top_k, threshold=threshold)

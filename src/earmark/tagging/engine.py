@@ -102,11 +102,24 @@ class Engine:
         AudioError
             When the file cannot be read.
         """
+        heard, duration_s = self.heard(path)
+        return [t.finished(own)[0] for t, own in zip(self.taggers, heard, strict=True)], duration_s
+
+    def heard(self, path: str | Path) -> tuple[list[list[np.ndarray]], float]:
+        """Hear a file as one clip; parameters and errors as of `scores`.
+
+        Returns
+        -------
+        heard
+            Of each tagger, what `Tagger.finished` and `Tagger.embedded` take.
+        duration_s
+            Of the recording, in seconds.
+        """
         path = Path(path)
         with stream(path, block_s=BLOCK_S) as blocks:
             head, waveform = _beginning(blocks, self.whole_s)
             if waveform is not None:
-                heard = [t.scores(waveform.samples, waveform.sample_rate, key=path.name) for t in self.taggers]
+                heard = [t.heard(waveform.samples, waveform.sample_rate, key=path.name) for t in self.taggers]
                 return heard, waveform.duration_s
             pairs = [pair for t in self.taggers for pair in zip(t.networks, t.own_tta, strict=True)]
             heard_whole = [_whole_scores(network, path, tta, self.whole_s) for network, tta in pairs]
@@ -118,7 +131,7 @@ class Engine:
             duration_s = self._listen(chain(head, blocks), means, blocks.sample_rate)
         streamed = iter(means)
         parts = iter([next(streamed).scores() if whole is None else whole for whole in heard_whole])
-        return [t.finished([next(parts) for _ in t.networks])[0] for t in self.taggers], duration_s
+        return [[next(parts) for _ in t.networks] for t in self.taggers], duration_s
 
     def timelines(self, path: str | Path) -> list[Timeline]:
         """Score a file's windows, for each tagger; see `Tagger.timeline`. `AudioError` when it cannot be read."""
@@ -196,10 +209,10 @@ class _ClipMean:
         self._n += int(others.sum())
 
     def scores(self) -> np.ndarray:
-        """(1, n_labels) float32."""
+        """(1, n_labels) float32, and what else the network gives of each window."""
         weight = self.listener.tagger.bundle.spec.windows_weight
         mean = weight * np.asarray(self._sum) / self._n + (1 - weight) * np.asarray(self._middle)
-        return mean.clip(0, 1).astype(np.float32)[None]
+        return self.listener.tagger.bounded(mean.astype(np.float32))[None]
 
 
 @dataclass

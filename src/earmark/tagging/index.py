@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import msgspec
+import numpy as np
 
 from earmark.atomic import atomic_path
 from earmark.errors import EarmarkError, RunError
+from earmark.tagging.embedding import Embedding, Finding
 from earmark.tagging.tagger import Tag
 
 VERSION = 1
@@ -87,6 +89,7 @@ class _Line(msgspec.Struct, frozen=True, array_like=True):
     n_bytes: int
     mtime_ns: int
     tags: list[tuple[str, float, float, float]]
+    embedding: tuple[bytes, bytes, bytes] | None = None  # starts, ends and vectors, as `_stored` writes them
 
 
 class _Place(NamedTuple):
@@ -157,18 +160,19 @@ class TagIndex:
         place = self._places.get(os.path.abspath(path))
         return place is not None and place.state == State.of(path)
 
-    def tags(self, path: Path) -> list[Tag]:
-        """Tags of a recording that is in it."""
+    def finding(self, path: Path) -> Finding:
+        """What was found in a recording that is in it."""
         self._file.seek(self._places[os.path.abspath(path)].offset)
-        return [Tag(*cells) for cells in _read_line(_line_at(self._file)).tags]
+        line = _read_line(_line_at(self._file))
+        return Finding([Tag(*cells) for cells in line.tags], None if line.embedding is None else _restored(line))
 
-    def add(self, path: Path, state: State, tags: Sequence[Tag]) -> None:
-        """Keep tags that were made of a file in a state."""
+    def add(self, path: Path, state: State, tags: Sequence[Tag], embedding: Embedding | None = None) -> None:
+        """Keep what was found in a file in a state."""
         key = os.path.abspath(path)
         self._n_dead += key in self._places
         self._places[key] = _Place(state, self._end)
         cells = [(tag.label, tag.score, tag.start_s, tag.end_s) for tag in tags]
-        self._append(msgspec.json.encode(_Line(key, state.n_bytes, state.mtime_ns, cells)) + b"\n")
+        self._append(msgspec.json.encode(_Line(key, *state, cells, _stored(embedding))) + b"\n")
         if time.monotonic() - self._synced_at >= SYNC_S:
             os.fsync(self._file.fileno())
             self._synced_at = time.monotonic()
@@ -199,6 +203,19 @@ class TagIndex:
         """Remove the file."""
         self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def _stored(embedding: Embedding | None) -> tuple[bytes, bytes, bytes] | None:
+    if embedding is None:
+        return None
+    starts_s, ends_s, vectors = embedding
+    return starts_s.astype("<f8").tobytes(), ends_s.astype("<f8").tobytes(), vectors.astype("<f4").tobytes()
+
+
+def _restored(line: _Line) -> Embedding:
+    assert line.embedding is not None
+    starts_s, ends_s = (np.frombuffer(times, "<f8") for times in line.embedding[:2])
+    return Embedding(starts_s, ends_s, np.frombuffer(line.embedding[2], "<f4").reshape(len(starts_s), -1))
 
 
 def _locked(file: Any) -> bool:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from earmark.errors import AudioError
+from earmark.tagging.embedding import Embedding, Finding
 from earmark.tagging.index import State, TagIndex
 from earmark.tagging.library import Recording
 from earmark.tagging.tagger import Tag
 
-Engine = Callable[[Iterable[Path]], Iterator[tuple[Path, list[Tag] | AudioError]]]
-"""Tags recordings: gives each with its tags, or with the error it met, in their order."""
+Engine = Callable[[Iterable[Path]], Iterator[tuple[Path, Finding | AudioError]]]
+"""Tags recordings: gives each with what is found in it, or with the error it met, in their order."""
 
 
 class Outcome(NamedTuple):
@@ -27,11 +28,14 @@ class Outcome(NamedTuple):
         What is heard in it, or why that is not known.
     is_new
         Whether it was tagged now, rather than known already.
+    embedding
+        Where it lies in the network's space, if that is wanted and it could be read.
     """
 
     recording: Recording
     tags: list[Tag] | AudioError
     is_new: bool
+    embedding: Embedding | None = None
 
 
 class Job:
@@ -81,17 +85,19 @@ class Job:
         for recording, known in zip(self.recordings, self.known, strict=True):
             path = recording.path
             if known and self.index is not None:
-                tags: list[Tag] | AudioError = self.index.tags(path)
+                found: Finding | AudioError = self.index.finding(path)
                 state = None
             else:
-                tags = next(heard)[1]
+                found = next(heard)[1]
                 state = states.popleft()
-            if not isinstance(tags, AudioError):
-                changed = write is not None and write(path, tags)
-                self._keep(path, State.of(path) if changed else state, tags)
-            yield Outcome(recording, tags, not known)
+            if isinstance(found, AudioError):
+                yield Outcome(recording, found, not known)
+                continue
+            changed = write is not None and write(path, found.tags)
+            self._keep(path, State.of(path) if changed else state, found)
+            yield Outcome(recording, found.tags, not known, found.embedding)
 
-    def _keep(self, path: Path, state: State | None, tags: list[Tag]) -> None:
-        """Keep tags that were made of a file in a state; None for those that are kept already."""
+    def _keep(self, path: Path, state: State | None, found: Finding) -> None:
+        """Keep what was made of a file in a state; None for what is kept already."""
         if self.index is not None and state is not None and path not in self.index:
-            self.index.add(path, state, tags)
+            self.index.add(path, state, found.tags, found.embedding)

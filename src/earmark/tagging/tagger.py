@@ -20,6 +20,7 @@ from earmark.bundle import INPUT_NAME, Bundle
 from earmark.errors import AudioError, BundleError, did_you_mean
 from earmark.evaluation.calibration import calibrated
 from earmark.evaluation.mixing import combined
+from earmark.tagging.sharing import shared
 
 EMBEDDED = "embedded"
 """Name of the model that comes with the package."""
@@ -34,10 +35,6 @@ WINDOWS_PER_CALL = 8
 
 WINDOWS_PER_GPU_CALL = 128
 """On a GPU, which is idle between calls, they are more."""
-
-
-WINDOWS_SHARED = 256
-"""Windows that another member's scores are spread over at a time."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,15 @@ class Timeline:
         (n_windows,) float64: where each window lies, in seconds.
     scores
         (n_windows, n_labels) float32 in [0, 1].
+    embeddings
+        (n_windows, n_features) float32 of length 1, where the tagger embeds; see `Tagger.embed`.
     """
 
     labels: tuple[str, ...]
     starts_s: np.ndarray
     ends_s: np.ndarray
     scores: np.ndarray
+    embeddings: np.ndarray | None = None
 
 
 class NetworkTimeline(NamedTuple):
@@ -93,6 +93,11 @@ class Tagger:
     ------
     BundleError
         When the bundle's front end is not one that this release can make, or not what its network takes.
+
+    Notes
+    -----
+    Where the bundle embeds, what is heard of a window is its scores and behind them its features, in one row, so that
+    both are averaged alike, over windows, views and members' times. `finished` takes the ones, `embedded` the others.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -105,6 +110,7 @@ class Tagger:
         self.sample_rate = self.picture_spec.log_mel.sample_rate
         self.members = tuple(Tagger(member) for member in bundle.members)
         self.own_tta = self._read_tta()
+        self.embedder: Tagger | None = None  # of the same bundle, once embeddings are asked for
         if not self.members:
             self._check_input()
 
@@ -256,14 +262,25 @@ class Tagger:
             When the waveform has no or non-finite samples, another shape, or integers; or the rate is not a whole
             number above 0.
         """
+        return self.finished(self.heard(waveform, sample_rate, tta=tta, key=key))[0]
+
+    def heard(
+        self, waveform: np.ndarray, sample_rate: int, *, tta: TtaSpec | None = None, key: str = ""
+    ) -> list[np.ndarray]:
+        """What each network hears in a clip, for `finished` and `embedded`; parameters and errors as of `scores`."""
         asked = [tta] * len(self.networks) if tta is not None and tta.n else self.own_tta
-        parts = [
+        return [
             network.network_scores(
                 clip_waveform(network._at_own_rate(waveform, sample_rate), network.picture_spec), own, key
             )
             for network, own in zip(self.networks, asked, strict=True)
         ]
-        return self.finished(parts)[0]
+
+    def embed(self, path: str | Path, *, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
+        """What a recording, or a part of it, sounds like to the network; see `earmark.tagging.embedding.embed`."""
+        from earmark.tagging.embedding import embed
+
+        return embed(self, path, start_s=start_s, end_s=end_s)
 
     @property
     def networks(self) -> tuple[Tagger, ...]:
@@ -271,7 +288,7 @@ class Tagger:
         return self.members or (self,)
 
     def network_scores(self, clip: np.ndarray, tta: TtaSpec | None = None, key: str = "") -> np.ndarray:
-        """What one network says of a clip from `clip_waveform`, (1, n_labels) float32; not calibrated."""
+        """What one network hears in a clip from `clip_waveform`, (1, n_labels …) float32; not calibrated."""
         if tta is not None and tta.n:
             from earmark.tagging.tta import clip_scores
 
@@ -279,11 +296,25 @@ class Tagger:
         weight = self.bundle.spec.windows_weight
         weights = self.starts_and_weights(clip, weight)[1]
         scores: np.ndarray = np.array(weights, dtype=np.float32) @ self._window_scores(clip, weight)
-        return scores.clip(0, 1)[None]  # rounded weights may sum to a little more than 1
+        return self.bounded(scores)[None]  # rounded weights may sum to a little more than 1
 
-    def finished(self, scores: list[np.ndarray]) -> np.ndarray:
+    def bounded(self, heard: np.ndarray) -> np.ndarray:
+        """Bring scores into [0, 1], in place, and leave features as they are."""
+        scores = heard[..., : len(self.labels)]
+        scores.clip(0, 1, out=scores)
+        return heard
+
+    def embedded(self, heard: list[np.ndarray]) -> np.ndarray:
+        """Make an embedding of the features that each network gives; see `earmark.tagging.embedding.joined`."""
+        from earmark.tagging.embedding import joined
+
+        sizes = [network.bundle.embedding_sizes for network in self.networks]
+        return joined([own[:, len(self.labels) :] for own in heard], sizes)
+
+    def finished(self, heard: list[np.ndarray]) -> np.ndarray:
         """Combine and calibrate the scores that each network gives, (n, n_labels)."""
         spec = self.bundle.spec
+        scores = [own[:, : len(self.labels)] for own in heard]
         whole = combined(spec.combination, scores) if spec.combination is not None else scores[0]
         return whole if spec.calibration is None else calibrated(spec.calibration, whole)
 
@@ -317,11 +348,12 @@ class Tagger:
     def joined(self, parts: Sequence[NetworkTimeline]) -> Timeline:
         """Combine and calibrate what `networks` say of a recording's windows."""
         starts, ends, _ = parts[self._leading]
-        scores = [
-            own if i == self._leading else _shared(starts, ends, own_starts, own_ends, own)
+        heard = [
+            own if i == self._leading else shared(starts, ends, own_starts, own_ends, own)
             for i, (own_starts, own_ends, own) in enumerate(parts)
         ]
-        return Timeline(self.labels, starts, ends, self.finished(scores))
+        embeddings = self.embedded(heard) if self.bundle.embeds else None
+        return Timeline(self.labels, starts, ends, self.finished(heard), embeddings)
 
     @property
     def _leading(self) -> int:
@@ -382,37 +414,9 @@ class Tagger:
         return WINDOWS_PER_GPU_CALL if self.bundle.on_gpu else WINDOWS_PER_CALL
 
     def score_windows(self, cut: np.ndarray) -> np.ndarray:
-        """Score what `cut` gives, some windows at a time: (n_windows, n_labels) float32 in [0, 1]."""
+        """Score what `cut` gives, some windows at a time: (n_windows, n_labels) float32 in [0, 1], then features."""
         n_call = self.windows_per_call
-        return np.concatenate([self.bundle.scores(cut[i : i + n_call]) for i in range(0, len(cut), n_call)])
-
-
-def _shared(
-    starts: np.ndarray, ends: np.ndarray, own_starts: np.ndarray, own_ends: np.ndarray, scores: np.ndarray
-) -> np.ndarray:
-    """Scores of own windows, (n_own, n_labels), averaged for each window by the time that they share with it.
-
-    Some windows at a time, with the own windows near them, so that memory does not grow with the square of the
-    recording's length.
-    """
-    parts = []
-    for i in range(0, len(starts), WINDOWS_SHARED):
-        begin, end = starts[i : i + WINDOWS_SHARED], ends[i : i + WINDOWS_SHARED]
-        first = max(0, int(np.searchsorted(own_ends, begin[0])) - 1)
-        near = slice(first, int(np.searchsorted(own_starts, end[-1])) + 1)
-        parts.append(_shares(begin, end, own_starts[near], own_ends[near]) @ scores[near])
-    return np.concatenate(parts)
-
-
-def _shares(starts: np.ndarray, ends: np.ndarray, own_starts: np.ndarray, own_ends: np.ndarray) -> np.ndarray:
-    """How much each own window counts for each window, (n_windows, n_own) float32."""
-    seconds = np.minimum(ends[:, None], own_ends) - np.maximum(starts[:, None], own_starts)
-    seconds = seconds.clip(0)
-    nearest = np.abs((starts + ends)[:, None] - (own_starts + own_ends)).argmin(axis=1)
-    none = seconds.sum(axis=1) <= 0
-    seconds[none, nearest[none]] = 1
-    shares: np.ndarray = (seconds / seconds.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
+        return np.concatenate([self.bundle.outputs(cut[i : i + n_call]) for i in range(0, len(cut), n_call)])
 
 
 def _as_mono(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -438,7 +442,7 @@ def _as_mono(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return samples if samples.ndim == 1 else samples.mean(axis=1)
 
 
-def load(model: str | Path | None = None, *, n_threads: int = 0) -> Tagger:
+def load(model: str | Path | None = None, *, n_threads: int = 0, embeds: bool = False) -> Tagger:
     """Load a tagger.
 
     Parameters
@@ -447,6 +451,9 @@ def load(model: str | Path | None = None, *, n_threads: int = 0) -> Tagger:
         `None` or ``"embedded"`` for the model in the package; else a bundle's path, or a run's folder.
     n_threads
         Threads that the network may use; 0 for one a core.
+    embeds
+        Whether timelines, and what an `earmark.tagging.engine.Engine` hears, have embeddings too; `Tagger.embed` needs
+        no asking.
 
     Returns
     -------
@@ -456,9 +463,9 @@ def load(model: str | Path | None = None, *, n_threads: int = 0) -> Tagger:
     Raises
     ------
     BundleError
-        When there is no such model, or it is no bundle.
+        When there is no such model, it is no bundle, or has no embeddings.
     """
-    return Tagger(Bundle(model_path(model), n_threads=n_threads))
+    return Tagger(Bundle(model_path(model), n_threads=n_threads, embeds=embeds))
 
 
 def model_path(model: str | Path | None) -> Path:

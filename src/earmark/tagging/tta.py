@@ -49,7 +49,7 @@ def clip_scores(tagger: Tagger, clip: np.ndarray, tta: TtaSpec, key: str = "") -
         _mean(of, tagger.score_windows(view_waveforms(clip, front_end, spec.window_frames, starts, view)))
         for view, starts, of in _views(tagger, n_frames, tta, key)
     ]
-    return _blended(plain, np.mean(scored, axis=0), tta)
+    return _blended(tagger, plain, np.mean(scored, axis=0), tta)
 
 
 def spectrogram_scores(tagger: Tagger, spectrogram: np.ndarray, tta: TtaSpec = PLAIN, key: str = "") -> np.ndarray:
@@ -69,7 +69,7 @@ def spectrogram_scores(tagger: Tagger, spectrogram: np.ndarray, tta: TtaSpec = P
     starts, weights = scored_windows(n_frames, spec.window_frames, spec.hop_frames, spec.windows_weight)
     plain = _mean(weights, tagger.score_windows(windows_at(spectrogram, front_end, spec.window_frames, starts, normal)))
     if not tta.n:
-        return plain.clip(0, 1)
+        return tagger.bounded(plain)
     views = _views(tagger, n_frames, tta, key)
     cut = (view_pictures(spectrogram, front_end, spec.window_frames, starts, view) for view, starts, _ in views)
     if tta.windows == "random":  # one window each, so that they go through the network together
@@ -77,7 +77,7 @@ def spectrogram_scores(tagger: Tagger, spectrogram: np.ndarray, tta: TtaSpec = P
     else:
         scored = (_mean(of, tagger.score_windows(one)) for one, (_, _, of) in zip(cut, views, strict=True))
         augmented = np.mean(list(scored), axis=0)
-    return _blended(plain, augmented, tta)
+    return _blended(tagger, plain, augmented, tta)
 
 
 def _views(tagger: Tagger, n_frames: int, tta: TtaSpec, key: str) -> list[tuple[View, list[int], list[float]]]:
@@ -96,6 +96,5 @@ def _mean(weights: list[float], scores: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _blended(plain: np.ndarray, augmented: np.ndarray, tta: TtaSpec) -> np.ndarray:
-    blended = (1 - tta.weight) * plain + tta.weight * augmented
-    return blended.clip(0, 1).astype(np.float32)
+def _blended(tagger: Tagger, plain: np.ndarray, augmented: np.ndarray, tta: TtaSpec) -> np.ndarray:
+    return tagger.bounded(((1 - tta.weight) * plain + tta.weight * augmented).astype(np.float32))
