@@ -262,7 +262,7 @@ def measure_stages(path: str, model: str, n_threads: int) -> dict[str, Any]:
 
         listener.StreamResampler.push = timed("resample", listener.StreamResampler.push)  # type: ignore[method-assign]
         listener.frames_log_mel = timed("features", listener.frames_log_mel)
-        Bundle.scores = timed("network", Bundle.scores)  # type: ignore[method-assign]
+        Bundle.outputs = timed("network", Bundle.outputs)  # type: ignore[method-assign]
         begun = time.perf_counter()
         Engine([tagger]).scores(path)
         watched_s = time.perf_counter() - begun

@@ -186,13 +186,13 @@ class TestOutput:
     ) -> None:
         target = tmp_path / "tags.csv"
         target.write_text("old")
-        taken, scores = [], Engine.scores
+        taken, heard = [], Engine.heard
 
         def interrupted(self: Engine, path: Path) -> tuple[list[np.ndarray], float]:
             taken.append(path)
             if len(taken) > 1:
                 raise KeyboardInterrupt
-            return scores(self, path)
+            return heard(self, path)
 
         monkeypatch.setattr(Engine, "heard", interrupted)
         status, _, err = tag(*tones, "--format", "csv", "-o", target, "--workers", "1")

@@ -93,8 +93,8 @@ def test_each_member_is_called_once_for_all(
 ) -> None:
     scorer = Scorer(Engine([load(make_combination())]))
     batch = [scorer.prepare(decode(path), timeline=False) for path in (recordings[0], recordings[2])]
-    sizes, original = [], Bundle.scores
-    monkeypatch.setattr(Bundle, "scores", lambda self, cut: (sizes.append(len(cut)), original(self, cut))[1])
+    sizes, original = [], Bundle.outputs
+    monkeypatch.setattr(Bundle, "outputs", lambda self, cut: (sizes.append(len(cut)), original(self, cut))[1])
     scorer.score(batch)
     assert len(sizes) == 2
     assert all(size >= 2 for size in sizes)
@@ -103,14 +103,14 @@ def test_each_member_is_called_once_for_all(
 def test_one_that_fails_does_not_harm_the_others(
     tiny_bundle: Path, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer, original = Scorer(Engine([load(tiny_bundle)])), Bundle.scores
+    scorer, original = Scorer(Engine([load(tiny_bundle)])), Bundle.outputs
 
     def scores(self: Bundle, cut: np.ndarray) -> np.ndarray:
         if np.isnan(cut).any():
             raise BundleError("not finite")
         return original(self, cut)
 
-    monkeypatch.setattr(Bundle, "scores", scores)
+    monkeypatch.setattr(Bundle, "outputs", scores)
     batch = [scorer.prepare(decode(path), timeline=False) for path in recordings[:3]]
     batch[1].cuts[0].parts[0][:] = np.nan
     said = scorer.score(batch)

@@ -182,7 +182,7 @@ def test_several_taggers_hear_a_file_that_is_read_once(
 def test_a_recording_is_not_held_in_memory(recording: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks are read no faster than they are heard, however long that takes."""
     read, heard = [0], [0]
-    real_stream, score = engine_module.stream, Bundle.scores
+    real_stream, score = engine_module.stream, Bundle.outputs
 
     class Counted:
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -207,7 +207,7 @@ def test_a_recording_is_not_held_in_memory(recording: Path, tiny_bundle: Path, m
         return scores
 
     monkeypatch.setattr(engine_module, "stream", Counted)
-    monkeypatch.setattr(Bundle, "scores", slow)
+    monkeypatch.setattr(Bundle, "outputs", slow)
     with Engine([load(tiny_bundle)], n_workers=2) as engine:
         engine.timelines(recording)
     assert read[0] == 21
