@@ -26,11 +26,11 @@ SLOW_TAG = """
 import sys, time
 from earmark.cli.main import main
 from earmark.tagging.engine import Engine
-scores = Engine.scores
+heard = Engine.heard
 def slow(self, path):
     time.sleep(0.05)
-    return scores(self, path)
-Engine.scores = slow
+    return heard(self, path)
+Engine.heard = slow
 sys.argv = ["earmark", *sys.argv[1:]]
 main()
 """
