@@ -10,6 +10,7 @@ import click
 
 from earmark import __version__
 from earmark.cli.library import Memory, count, preview, run, say
+from earmark.cli.scaling import check_cluster_options, on_option, tag_on
 from earmark.cli.timeline import NAMES, event_options, given, read_threshold
 from earmark.tagging.choosing import Choice, Chooser
 from earmark.tagging.engine import Engine
@@ -48,8 +49,9 @@ from earmark.tagging.writers import WRITERS, Destination
 @click.option("--timeline", is_flag=True, help="Give events with start and end, by the threshold.")
 @event_options
 @click.option("--format", "format_", default="table", show_default=True, type=click.Choice(list(WRITERS)))
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file instead of the terminal.")
+@click.option("--output", "-o", "target", type=click.Path(), help="Write to this file instead of the terminal.")
 @click.option("--workers", type=click.IntRange(1), help="Files at a time.  [default: one a core]")
+@on_option
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only recordings that match, such as '*.wav'.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="No recordings that match, such as 'old/**'.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Where lists' paths begin.")
@@ -73,8 +75,9 @@ def tag(
     max_gap_s: float,
     min_duration_s: float,
     format_: str,
-    output: Path | None,
+    target: str | None,
     workers: int | None,
+    place: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     root: Path | None,
@@ -100,15 +103,23 @@ def tag(
       earmark tag night.flac --timeline --format audacity -o night.txt
       earmark tag archive/ --exclude 'old/**' --index archive.index --format csv -o tags.csv
       find . -name '*.mp3' -print0 | earmark tag - --write-tags --dry-run
+      earmark tag s3://bucket/archive/ --on ray -o tags
     """
     _check_options(context, timeline, into_files)
+    output = None if target is None else Path(target)
+    if place is not None:
+        check_cluster_options(context)
     memory = Memory(output, index_path, resume)
     if only_mapped and not labels:
         raise click.UsageError("--only-mapped leaves out what --labels has no name for; name such a file")
     if into_files:
         check_installed()
     library = find_library(
-        paths, patterns=Patterns(include, exclude), root=root, read_input=lambda: sys.stdin.buffer.read()
+        paths,
+        patterns=Patterns(include, exclude),
+        root=root,
+        read_input=lambda: sys.stdin.buffer.read(),
+        remote=place is not None,
     )
     for error in library.errors:
         say(str(error))
@@ -128,7 +139,9 @@ def tag(
     }
     with Engine(taggers, workers) as engine:
         choose = Chooser(engine, choice)
-        if dry_run and into_files:
+        if place is not None and target is not None:
+            n_failures = tag_on(place, library, taggers, choice, hop_s, options, target, workers)
+        elif dry_run and into_files:
             n_failures = preview(library, choose, workers)
         elif dry_run:
             n_failures = count(library, Job(library.recordings, memory.peek(first, options)), workers)
@@ -140,7 +153,7 @@ def tag(
             )
     if n_failures or library.errors:
         done = "tagged or written into" if into_files else "tagged"
-        n_asked = len(library.recordings) + len(library.errors)
+        n_asked = len(library.recordings) + len(library.remote) + len(library.errors)
         say(f"{n_failures + len(library.errors)} of {n_asked} files could not be {done}")
         sys.exit(1)
 
