@@ -1,40 +1,24 @@
-"""What `earmark tag --on ray` and `earmark train --on ray` share, and the former does."""
+"""What `earmark tag --on ray` does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from earmark.cli.library import say
+from earmark.cli.terminal import say
 from earmark.cli.timeline import given
-from earmark.cluster import LOCAL, check_place, cluster
-from earmark.errors import EarmarkError
+from earmark.cluster import cluster
 from earmark.tagging.choosing import Choice
 from earmark.tagging.index import maker_of
 from earmark.tagging.library import Library
 from earmark.tagging.parts import MANIFEST, Manifest, PartsFolder, Source, next_number
 from earmark.tagging.scale import Done, Setting, jobs_of, known, make_parts, n_actors_of, sources_of
 from earmark.tagging.tagger import Tagger
-
-on_option: Callable[[Any], Any] = click.option(
-    "--on",
-    "place",
-    metavar="ray|ray://HOST:PORT",
-    callback=lambda context, parameter, text: _read_place(context, parameter, text),
-    help=f"Spread the work with Ray: '{LOCAL}' for this machine, or the address of a cluster.",
-)
-
-
-def _read_place(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    try:
-        return None if text is None else check_place(text)
-    except EarmarkError as error:
-        raise click.BadParameter(str(error), context, parameter) from error
 
 
 def check_cluster_options(context: click.Context) -> None:

@@ -10,7 +10,8 @@ import click
 
 from earmark import __version__
 from earmark.cli.library import Memory, count, preview, run, say
-from earmark.cli.scaling import check_cluster_options, on_option, tag_on
+from earmark.cli.place import on_option
+from earmark.cli.scaling import check_cluster_options, tag_on
 from earmark.cli.timeline import NAMES, event_options, given, read_threshold
 from earmark.tagging.choosing import Choice, Chooser
 from earmark.tagging.engine import Engine
