@@ -19,7 +19,8 @@ Parts:
 `gpu`      clips a second of networks alone on a CUDA device, where there is one; not decoding, not log-mel.
 
 Files are links to some synthesised clips of 10 s, so that the disk's cache serves them. Ray's start is part of a call's
-seconds; `start_s` says how much it is, by a call with two files. Every figure is written as soon as it is made.
+seconds; `start_s` says how much it is, by a call with two files. Every part is written as soon as it is measured, to
+`bench/results/scaling.json` and `.md`, and into `docs/scaling.md`.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ from typing import Any
 import numpy as np
 import soundfile
 from provenance import provenance
-from scaling_page import as_page
+from scaling_page import as_page, into_docs
 
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs" / "scaling.md"
 EARMARK = [sys.executable, "-m", "earmark"]
 CLIP_S, RATE = 10.0, 32_000
 N_DISTINCT = 96
@@ -73,6 +75,8 @@ class Bench:
         path = self.arguments.results / "scaling.json"
         path.write_text(json.dumps(self.figures, indent=1) + "\n", encoding="utf-8")
         path.with_suffix(".md").write_text(as_page(self.figures), encoding="utf-8")
+        if self.arguments.results == RESULTS:
+            into_docs(DOCS, as_page(self.figures))
 
     def library(self, n_files: int) -> Path:
         """A folder of so many clips."""

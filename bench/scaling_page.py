@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 N_CLIPS = 1_000_000
+BEGIN, END = "<!-- figures, written by bench/scaling.py -->\n", "<!-- end of figures -->\n"
 BAR = 0.85
 """Least rate on Ray that is asked for, of the local one with the same cores."""
 
@@ -19,6 +21,13 @@ def as_page(kept: dict[str, Any]) -> str:
         "\n\n".join([*parts, *([million(kept)] if _has(kept, "ray", "stages") else []), "\n".join(sorted(abouts))])
         + "\n"
     )
+
+
+def into_docs(page: Path, figures: str) -> None:
+    """Put the figures into a page, between its marks."""
+    text = page.read_text(encoding="utf-8")
+    before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
+    page.write_text(f"{text[:before]}\n{figures}\n{text[after:]}", encoding="utf-8")
 
 
 def _about(about: dict[str, Any]) -> str:
