@@ -96,6 +96,16 @@ class TestTagging:
         assert len(manifest["failures"]) == 2
         assert manifest["parts"] == sorted(parts_in(tmp_path / "tags"))
 
+    def test_a_caller_outside_of_the_cluster_gets_the_same(
+        self, ray: Any, tag: Run, tones: Path, tmp_path: Path
+    ) -> None:
+        # the cluster that there is stands for the one at the address
+        status, _, err = tag(tones, "--on", "ray://127.0.0.1:10001", "-o", tmp_path / "tags")
+        assert status == 1
+        assert said(err)[-1] == "earmark: 2 of 20 files could not be tagged"
+        tag(tones, "--format", "parquet", "-o", tmp_path / "local.parquet")
+        assert rows_in(tmp_path / "tags") == rows_in(tmp_path / "local.parquet")
+
     def test_columns_of_lists_are_carried_along(self, ray: Any, tag: Run, tones: Path, tmp_path: Path) -> None:
         rows = [f"{i:02}.wav,site {i}" for i in range(5)]
         (tones / "list.csv").write_text("\n".join(["fname,site", *rows]) + "\n")

@@ -9,7 +9,7 @@ is missing.
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -46,6 +46,9 @@ FETCHERS = 4
 
 CORES_AN_ACTOR = 0.5
 """What an actor reserves of its core: where a machine is lost, the others have room for its actors."""
+
+LOOK_EVERY_S = 0.5
+"""How often a caller outside of the cluster asks what is done."""
 
 N_DEATHS = 2
 """How many actors may die over one recording, before it is left out and named."""
@@ -283,7 +286,7 @@ def make_parts(ray: Any, jobs: Sequence[Job], setting: Setting, n_actors: int) -
     Raises
     ------
     EarmarkError
-        When a part cannot be written, or actors die over it again and again.
+        When a part cannot be written, or the cluster gives up.
     """
     from ray.data import ActorPoolStrategy, DataContext
     from ray.exceptions import RayError
@@ -312,8 +315,47 @@ def make_parts(ray: Any, jobs: Sequence[Job], setting: Setting, n_actors: int) -
                 raise EarmarkError(f"{done.name}: {done.problem}; what is written is kept, the same call goes on")
             yield done
     except RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise EarmarkError(f"the cluster gave up ({reason}); what is written is kept, the same call goes on") from error
+        raise _gave_up(error) from error
+
+
+class Foreman:
+    """An actor that has parts made from within a cluster, for a caller outside of it, whom Ray Data does not serve."""
+
+    def __init__(self) -> None:
+        self._done: deque[Done] = deque()
+
+    def work(self, jobs: Sequence[Job], setting: Setting, n_actors: int) -> None:
+        """Make all parts; see `make_parts`."""
+        import ray
+        import ray.data
+
+        for done in make_parts(ray, jobs, setting, n_actors):
+            self._done.append(done)
+
+    def take(self) -> list[Done]:
+        """What is done since this was last asked."""
+        return [self._done.popleft() for _ in range(len(self._done))]
+
+
+def make_parts_from_outside(ray: Any, jobs: Sequence[Job], setting: Setting, n_actors: int) -> Iterator[Done]:
+    """Make parts on a cluster that this process is no part of; parameters and errors as of `make_parts`."""
+    from ray.exceptions import RayError
+
+    foreman = ray.remote(Foreman).options(num_cpus=0, max_concurrency=2).remote()
+    working = foreman.work.remote(jobs, setting, n_actors)
+    try:
+        while not ray.wait([working], timeout=LOOK_EVERY_S)[0]:
+            yield from ray.get(foreman.take.remote())
+        ray.get(working)
+        yield from ray.get(foreman.take.remote())
+    except RayError as error:
+        cause = getattr(error, "cause", None)
+        raise cause if isinstance(cause, EarmarkError) else _gave_up(error) from error
+
+
+def _gave_up(error: Exception) -> EarmarkError:
+    reason = str(error).strip().splitlines()[-1]
+    return EarmarkError(f"the cluster gave up ({reason}); what is written is kept, the same call goes on")
 
 
 def n_actors_of(ray: Any) -> int:
