@@ -56,6 +56,15 @@ PACKAGES = ("earmark", "ray", "numpy", "onnxruntime", "torch", "pyarrow", "fsspe
 ACTOR = b"ray::MapWorker"
 HEAD, OTHER = "10.177.0.1", "10.177.0.2"
 PORT = 26_379
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "OMP_NUM_THREADS": "1",
+    "RAY_raylet_start_wait_time_s": "120",  # a loaded machine may be slow to start one
+}
+START_S = 180.0
+"""How long a node may take to start."""
+
+SEPARATE = 'mkdir -p /tmp/ray && mount -t tmpfs none /tmp/ray && exec "$@"'
 STORE_BYTES = str(100 << 20)
 
 
@@ -117,7 +126,7 @@ def timed(command: list[Any], environment: dict[str, str] | None = None, allowed
 def quiet(environment: dict[str, str] | None = None) -> dict[str, str]:
     """Give this process's environment without an address of Ray, and with no reports to anyone."""
     own = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return {**own, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", **(environment or {})}
+    return {**own, **QUIET, **(environment or {})}
 
 
 def tag(files: Path, output: Path, *options: Any) -> list[Any]:
@@ -295,17 +304,16 @@ def two_nodes() -> Iterator[Nodes]:
     """Two Ray nodes of a core each, in network namespaces if these can be made."""
     spaces = [f"earmark-{os.getpid()}-{i}" for i in range(2)]
     namespaced = network(spaces)
-    prefixes = [["ip", "netns", "exec", space] if namespaced else [] for space in spaces]
+    inside = [["ip", "netns", "exec", space] if namespaced else [] for space in spaces]
+    apart = ["unshare", "--mount", "sh", "-c", SEPARATE, "sh"] if namespaced else []  # a /tmp/ray of its own
     addresses = [HEAD, OTHER] if namespaced else ["127.0.0.1", "127.0.0.1"]
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus", "1"]
     ray += ["--object-store-memory", STORE_BYTES, "--disable-usage-stats"]
     joins = [["--head", "--include-dashboard", "false", "--port", str(PORT)], ["--address", f"{addresses[0]}:{PORT}"]]
-    started = []
+    prefixes, started = [inside[0], [*inside[1], *apart]], list[subprocess.Popen[str]]()
     try:
         for prefix, address, join in zip(prefixes, addresses, joins, strict=True):
-            command = [*prefix, *ray, *join, "--node-ip-address", address]
-            started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=quiet()))
-            time.sleep(15)
+            started.append(start_node([*prefix, *ray, *join, "--node-ip-address", address]))
 
         def cut() -> None:
             if namespaced:
@@ -316,7 +324,7 @@ def two_nodes() -> Iterator[Nodes]:
                         os.kill(pid, signal.SIGKILL)
 
         kind = "network namespaces, the second's link taken down" if namespaced else "processes, the second's killed"
-        yield Nodes(kind, prefixes[0], f"{addresses[0]}:{PORT}", started[1].pid, cut)
+        yield Nodes(kind, inside[0], f"{addresses[0]}:{PORT}", started[1].pid, cut)
     finally:
         for process in started:
             for pid in [*descendants(process.pid), process.pid]:
@@ -325,6 +333,18 @@ def two_nodes() -> Iterator[Nodes]:
             process.wait()
         for space in spaces if namespaced else []:
             subprocess.run(["ip", "netns", "delete", space], check=False)
+
+
+def start_node(command: list[str]) -> subprocess.Popen[str]:
+    """Start a node, and wait until it says that it is up."""
+    with tempfile.NamedTemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, text=True, env=quiet())
+        until = time.monotonic() + START_S
+        while "Ray runtime started" not in Path(said.name).read_text():
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{command}: {Path(said.name).read_text()[-2000:]}")
+            time.sleep(0.5)
+    return process
 
 
 def network(spaces: list[str]) -> bool:
@@ -380,7 +400,12 @@ def measure_labels(bench: Bench) -> list[dict[str, float]]:
         path = bench.folder / f"{n_labels}-labels.onnx"
         labels = tuple(f"label{i}" for i in range(n_labels))
         network = build_network(recipe.model, n_labels).eval()
-        spec = BundleSpec(labels, msgspec.to_builtins(picture), recipe.window_frames, recipe.hop_frames)
+        spec = BundleSpec(
+            labels=labels,
+            front_end=msgspec.to_builtins(picture),
+            window_frames=recipe.window_frames,
+            hop_frames=recipe.hop_frames,
+        )
         write_bundle(to_onnx(network, picture, recipe.window_frames), spec, path)
         command = tag(files, bench.folder / "l.parquet", "--format", "parquet", "--model", path)
         figures.append({"n_labels": n_labels, "n_files": len(list(files.iterdir())), "s": timed(command)})

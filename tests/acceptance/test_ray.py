@@ -82,7 +82,9 @@ def parts_in(folder: Path) -> dict[str, int]:
 
 
 class TestTagging:
-    def test_the_rows_are_those_of_the_local_command(self, ray: Any, tag: Run, tones: Path, tmp_path: Path) -> None:
+    def test_the_rows_are_those_of_the_local_command_and_other_options_are_refused(
+        self, ray: Any, tag: Run, tones: Path, tmp_path: Path
+    ) -> None:
         status, out, err = tag(tones, "--on", "ray", "-o", tmp_path / "tags")
         assert status == 1
         assert out == ""
@@ -95,22 +97,21 @@ class TestTagging:
         assert manifest["n_recordings"] == 18
         assert len(manifest["failures"]) == 2
         assert manifest["parts"] == sorted(parts_in(tmp_path / "tags"))
+        # tags by other options would mean something else
+        status, _, err = tag(tones, "--on", "ray", "-o", tmp_path / "tags", "--top", "2")
+        assert status == 2
+        assert "this call has top=2 instead of 3 (see part-" in err
 
-    def test_a_caller_outside_of_the_cluster_gets_the_same(
+    def test_a_caller_outside_of_the_cluster_gets_the_same_with_the_columns_of_lists(
         self, ray: Any, tag: Run, tones: Path, tmp_path: Path
     ) -> None:
-        # the cluster that there is stands for the one at the address
-        status, _, err = tag(tones, "--on", "ray://127.0.0.1:10001", "-o", tmp_path / "tags")
-        assert status == 1
-        assert said(err)[-1] == "earmark: 2 of 20 files could not be tagged"
-        tag(tones, "--format", "parquet", "-o", tmp_path / "local.parquet")
-        assert rows_in(tmp_path / "tags") == rows_in(tmp_path / "local.parquet")
-
-    def test_columns_of_lists_are_carried_along(self, ray: Any, tag: Run, tones: Path, tmp_path: Path) -> None:
         rows = [f"{i:02}.wav,site {i}" for i in range(5)]
         (tones / "list.csv").write_text("\n".join(["fname,site", *rows]) + "\n")
         call = (f"@{tones / 'list.csv'}", "--threshold", "0.9")
-        assert tag(*call, "--on", "ray", "-o", tmp_path / "tags")[0] == 0
+        # the cluster that there is stands for the one at the address
+        on = ("--on", "ray://127.0.0.1:10001", "--workers", "1")
+        status, _, err = tag(*call, *on, "-o", tmp_path / "tags")
+        assert status == 0, err
         tag(*call, "--format", "parquet", "-o", tmp_path / "local.parquet")
         assert rows_in(tmp_path / "tags") == rows_in(tmp_path / "local.parquet")
 
@@ -135,12 +136,6 @@ class TestTagging:
         assert len(kept) == len(before) - 3
         tag(tones, "--format", "parquet", "-o", tmp_path / "local.parquet")
         assert rows_in(tmp_path / "tags") == rows_in(tmp_path / "local.parquet")
-
-    def test_other_options_are_refused(self, ray: Any, tag: Run, tones: Path, tmp_path: Path) -> None:
-        tag(tones, "--on", "ray", "-o", tmp_path / "tags")
-        status, _, err = tag(tones, "--on", "ray", "-o", tmp_path / "tags", "--top", "2")
-        assert status == 2
-        assert "this call has top=2 instead of 3 (see part-" in err
 
     def test_a_worker_that_is_killed_loses_nothing(
         self, ray: Any, tag: Run, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -173,7 +168,7 @@ class TestTagging:
                 return super()._tags(name, file)
 
         monkeypatch.setattr(scale, "Tagging", Dying)
-        status, _, err = tag(tones, "--on", "ray", "-o", tmp_path / "tags")
+        status, _, err = tag(tones, "--on", "ray", "--workers", "1", "-o", tmp_path / "tags")
         assert status == 1
         assert f"earmark: {tones / '07.wav'}: 2 workers died over it; look at it alone" in said(err)
         monkeypatch.undo()
@@ -185,13 +180,15 @@ class TestTagging:
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             place = f"http://127.0.0.1:{server.server_port}"
-            (tmp_path / "list.txt").write_text("\n".join(f"{place}/{i:02}.wav" for i in (0, 1, 2, 99)))
-            status, _, err = tag(f"@{tmp_path / 'list.txt'}", "--on", "ray", "-o", tmp_path / "tags")
-            again = said(tag(f"@{tmp_path / 'list.txt'}", "--on", "ray", "-o", tmp_path / "tags")[2])
+            there = [f"{place}/{i:02}.wav" for i in (0, 1, 2)]
+            (tmp_path / "list.txt").write_text("\n".join([*there, f"{place}/99.wav"]))
+            on = ("--on", "ray", "--workers", "1", "-o", tmp_path / "tags")
+            status, _, err = tag(f"@{tmp_path / 'list.txt'}", *on)
+            again = said(tag(*there, *on)[2])
             server.shutdown()
         assert status == 1
         assert f"earmark: {place}/99.wav: no such file; check the address" in said(err)
-        assert again[0] == f"earmark: {tmp_path / 'tags'}: 3 recordings are done already"
+        assert again == [f"earmark: {tmp_path / 'tags'}: 3 recordings are done already"]
         local = [tones / f"{i:02}.wav" for i in (0, 1, 2)]
         tag(*local, "--format", "parquet", "-o", tmp_path / "local.parquet")
         expected = [
