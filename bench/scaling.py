@@ -49,7 +49,7 @@ RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs" / "scaling.md"
 EARMARK = [sys.executable, "-m", "earmark"]
 CLIP_S, RATE = 10.0, 32_000
-N_DISTINCT = 96
+N_DISTINCT = 32
 PARTS = ("ray", "nodes", "files", "hours", "labels", "workers", "stages", "clips", "gpu")
 PACKAGES = ("earmark", "ray", "numpy", "onnxruntime", "torch", "pyarrow", "fsspec")
 
