@@ -82,7 +82,8 @@ def cluster(place: str, *, n_cores: int | None = None) -> Iterator[Any]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise EarmarkError(
             f"{address}: no Ray cluster to work on ({str(error).strip().splitlines()[0]}); start one with 'ray start "
-            "--head', with the same versions of Python and Ray, or leave the address out for one on this machine"
+            "--head', with the same versions of Python and Ray, set RAY_AUTH_MODE=token where it asks for a token, or "
+            "leave the address out for one on this machine"
         ) from error
     try:
         yield ray
