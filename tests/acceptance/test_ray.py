@@ -262,7 +262,7 @@ class TestTraining:
         status, out, err = train("--on", "ray", "-o", tmp_path / "spread")
         assert status == 0, err
         assert mark.read_text() == "True"
-        assert [line.split()[0] for line in out.splitlines()[2:]] == ["fold", "fold", "out"]
+        assert [line.split()[0] for line in out.splitlines()[-3:]] == ["fold", "fold", "out"]
         assert any("spread fold 1: done, lwlrap " in line for line in said(err))
         assert any("spread fold 0, epoch 3 of 3: lwlrap " in line for line in said(err))
         train("-o", tmp_path / "here")
