@@ -26,7 +26,7 @@ format: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip --constraint constraints.txt
-	$(BIN)/python -m pip install --quiet --editable '.[train,audit,serve,scale,dev]' --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable '.[train,audit,serve,ray,dev]' --constraint constraints.txt
 	@touch $@
 
 clean:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,14 @@ def test_imports_of_the_package_resolve(script: Path) -> None:
 
 def test_there_are_benches() -> None:
     assert len(BENCH) > 10
+
+
+def test_the_page_on_scaling_has_the_figures_that_were_measured() -> None:
+    specification = importlib.util.spec_from_file_location("scaling_page", BENCH[0].parent / "scaling_page.py")
+    assert specification is not None
+    assert specification.loader is not None
+    page = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(page)
+    kept = json.loads((BENCH[0].parent / "results" / "scaling.json").read_text("utf-8"))
+    docs = (BENCH[0].parents[1] / "docs" / "scaling.md").read_text("utf-8")
+    assert page.as_page(kept) in docs[docs.index(page.BEGIN) : docs.index(page.END)]

@@ -33,9 +33,9 @@ def test_commands_are_understood(command: str) -> None:
     words = shlex.split(command, comments=True)[2:]
     options = train.make_parser(click.Context(train)).parse_args(words)[0]
     settings = [s for s in options.get("settings", []) if not s.startswith("model.init")]
-    recipe = options.get("recipe", "fast")
-    if recipe in built_in_recipes():
-        load_recipe(recipe, settings)
+    for recipe in options.get("recipes", ["fast"]):
+        if recipe in built_in_recipes():
+            load_recipe(recipe, settings)
 
 
 def test_the_contest_entrys_front_end_is_what_the_page_says() -> None:

@@ -13,6 +13,7 @@ import click
 from tqdm import tqdm
 
 from earmark.atomic import remove_leftovers
+from earmark.cli.terminal import say as say
 from earmark.errors import AudioError
 from earmark.tagging.embedding import Embedding, Finding
 from earmark.tagging.files import over_files
@@ -100,11 +101,6 @@ class Memory:
         n_vanished = index.tidy()
         n_known = sum(job.known)
         say(f"{self.index}: {n_known} unchanged, {len(job.known) - n_known} new or changed, {n_vanished} vanished")
-
-
-def say(message: str) -> None:
-    """Tell the user something beside the results."""
-    tqdm.write(f"earmark: {message}", file=sys.stderr)
 
 
 def count(library: Library, job: Job, n_workers: int | None) -> int:

@@ -10,6 +10,8 @@ import click
 
 from earmark import __version__
 from earmark.cli.library import Embeddings, Memory, count, preview, run, say
+from earmark.cli.place import on_option
+from earmark.cli.scaling import check_cluster_options, tag_on
 from earmark.cli.timeline import NAMES, event_options, given, read_threshold
 from earmark.tagging.choosing import Choice, Chooser
 from earmark.tagging.embedding import n_features
@@ -55,8 +57,9 @@ def _npz(context: click.Context, parameter: click.Parameter, path: Path | None) 
 @click.option("--timeline", is_flag=True, help="Give events with start and end, by the threshold.")
 @event_options
 @click.option("--format", "format_", default="table", show_default=True, type=click.Choice(list(WRITERS)))
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file instead of the terminal.")
+@click.option("--output", "-o", "target", type=click.Path(), help="Write to this file instead of the terminal.")
 @click.option("--workers", type=click.IntRange(1), help="Files at a time.  [default: one a core]")
+@on_option
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only recordings that match, such as '*.wav'.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="No recordings that match, such as 'old/**'.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Where lists' paths begin.")
@@ -86,8 +89,9 @@ def tag(
     max_gap_s: float,
     min_duration_s: float,
     format_: str,
-    output: Path | None,
+    target: str | None,
     workers: int | None,
+    place: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     root: Path | None,
@@ -115,17 +119,17 @@ def tag(
       earmark tag archive/ --exclude 'old/**' --index archive.index --format csv -o tags.csv
       earmark tag archive/ --embeddings archive.npz --format csv -o tags.csv
       find . -name '*.mp3' -print0 | earmark tag - --write-tags --dry-run
+      earmark tag s3://bucket/archive/ --on ray -o tags
     """
     _check_options(context, timeline, into_files)
-    if embeddings is not None and len(models) > 1:
-        raise click.UsageError("--embeddings are of one model; give one --model")
+    output = None if target is None else Path(target)
     memory = Memory(output or embeddings, index_path, resume)
-    if only_mapped and not labels:
-        raise click.UsageError("--only-mapped leaves out what --labels has no name for; name such a file")
-    if into_files:
-        check_installed()
     library = find_library(
-        paths, patterns=Patterns(include, exclude), root=root, read_input=lambda: sys.stdin.buffer.read()
+        paths,
+        patterns=Patterns(include, exclude),
+        root=root,
+        read_input=lambda: sys.stdin.buffer.read(),
+        remote=place is not None,
     )
     for error in library.errors:
         say(str(error))
@@ -146,7 +150,9 @@ def tag(
     }
     with Engine(taggers, workers) as engine:
         choose = Chooser(engine, choice)
-        if dry_run and into_files:
+        if place is not None and target is not None:
+            n_failures = tag_on(place, library, taggers, choice, hop_s, options, target, workers)
+        elif dry_run and into_files:
             n_failures = preview(library, choose, workers)
         elif dry_run:
             n_failures = count(library, Job(library.recordings, memory.peek(first, options)), workers)
@@ -166,7 +172,7 @@ def tag(
             )
     if n_failures or library.errors:
         done = "tagged or written into" if into_files else "tagged"
-        n_asked = len(library.recordings) + len(library.errors)
+        n_asked = len(library.recordings) + len(library.remote) + len(library.errors)
         say(f"{n_failures + len(library.errors)} of {n_asked} files could not be {done}")
         sys.exit(1)
 
@@ -178,6 +184,14 @@ def _check_options(context: click.Context, timeline: bool, into_files: bool) -> 
         raise click.UsageError("--top is of whole files; with --timeline, give a --threshold")
     if not timeline and (unused := given(context, *NAMES)):
         raise click.UsageError(f"{', '.join(unused)}: of events; give --timeline as well")
+    if context.params["embeddings"] is not None and len(context.params["models"]) > 1:
+        raise click.UsageError("--embeddings are of one model; give one --model")
+    if context.params["only_mapped"] and not context.params["labels"]:
+        raise click.UsageError("--only-mapped leaves out what --labels has no name for; name such a file")
+    if context.params["place"] is not None:
+        check_cluster_options(context)
+    if into_files:
+        check_installed()
 
 
 def _step(taggers: Sequence[Tagger], hop_s: float) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from earmark.audio.views import TtaSpec
 from earmark.cli.collection import CollectionOptions, collection_options
-from earmark.data.cache import training_manifest, training_store
-from earmark.data.store import Store, is_store
+from earmark.cli.place import on_option
+from earmark.data.store import is_store
 from earmark.errors import MissingExtraError
 
 
@@ -26,7 +25,13 @@ def _folds(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--output", "-o", "run_folder", required=True, type=click.Path(path_type=Path), help="The run's folder.")
-@click.option("--recipe", default="fast", show_default=True, help="A built-in recipe's name, or a TOML file.")
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    default=("fast",),
+    help="A built-in recipe's name, or a TOML file; of several, RUN holds a run each.  [default: fast]",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a value of the recipe.")
 @click.option(
     "--folds",
@@ -47,11 +52,18 @@ def _folds(context: click.Context, parameter: click.Parameter, text: str | None)
     help="GPUs of a machine, or processes where there is none, that share each batch.",
 )
 @click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines that share each batch.")
+@on_option
+@click.option("--cores", type=click.FloatRange(0, min_open=True), help="With --on: of each fold.  [default: 1]")
+@click.option(
+    "--gpus",
+    type=click.FloatRange(0),
+    help="With --on: of each fold, 0.5 for two on one.  [default: 1, if there are any]",
+)
 @collection_options
 def train(
     data: Path,
     run_folder: Path,
-    recipe: str,
+    recipes: tuple[str, ...],
     settings: tuple[str, ...],
     folds: int | Path | None,
     only_fold: int | None,
@@ -61,6 +73,9 @@ def train(
     dry_run: bool,
     devices: int,
     nodes: int,
+    place: str | None,
+    cores: float | None,
+    gpus: float | None,
     how: CollectionOptions,
 ) -> None:
     """Learn a tagger from the curated clips of DATA, cross-validated.
@@ -79,52 +94,27 @@ def train(
       earmark train FSDKaggle2019/ --set tta.n=8 -o run
       earmark train store/ --corrections corrections.csv -o run
       earmark train FSDKaggle2019/ --set noisy.strategy=relabel -o run
+      earmark train store/ --recipe small-grey --recipe small-colour --on ray --cores 2 -o runs
     """
+    if place is None and (cores is not None or gpus is not None):
+        raise click.UsageError("--cores and --gpus are of folds on a cluster; give --on as well")
+    if place is not None and (devices, nodes) != (1, 1):
+        raise click.UsageError("--devices and --nodes share each batch of a fold; with --on, folds run side by side")
     try:
-        from earmark.cli.reporting import write_page
-        from earmark.training.crossval import cross_validate, summary
-        from earmark.training.crossval import refit as refit_all
-        from earmark.training.fit import Machines
-        from earmark.training.plan import plan
-        from earmark.training.recipe import load_recipe
-        from earmark.training.run import is_first_process, open_run
+        from earmark.cli import learning
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training ({error.name})", "train") from error
 
-    chosen = load_recipe(recipe, list(settings))
+    chosen = learning.read_recipes(recipes, settings, run_folder)
     if is_store(data):
         how.refuse_reading(data)
-    machines, first = Machines(devices, nodes), is_first_process()
-    noisy = chosen.noisy.strategy != "ignore"
+    machines = learning.Machines(devices, nodes)
     if dry_run:
-        manifest = training_manifest(data, noisy=noisy, read=how.read, select=how.select)
-        click.echo(plan(chosen, manifest, folds, machines))
+        learning.show_plans(chosen, data, folds, machines, how)
         return
-    rate = chosen.picture.log_mel.sample_rate
-    store = training_store(data, rate, noisy=noisy, read=how.read, select=how.select)
-    run = open_run(run_folder, chosen, store, folds, resume=resume)
-    if not refit_only:
-        cross_validate(run, only_fold=only_fold, progress=first, machines=machines)
-        if first:
-            click.echo(summary(run))
-            if chosen.tta.n and all(run.is_done(fold) for fold in range(run.n_folds)):
-                _predict_with_tta(run_folder, store, chosen.tta)
-            if all(run.is_done(fold) for fold in range(run.n_folds)):
-                write_page(run_folder, run_folder / "report.html", store=store)
-    if refit or refit_only:
-        refit_all(run, progress=first, machines=machines)
-
-
-def _predict_with_tta(run: Path, store: Store, tta: TtaSpec) -> None:
-    try:
-        from earmark.evaluation.candidates import TTA_PREDICTIONS
-        from earmark.tagging.folds import keep_with_tta, predict_out_of_fold
-    except ModuleNotFoundError as error:  # a machine that only trains needs no decoder, and tagging does
-        click.echo(
-            f"earmark: no predictions with test-time augmentation, {error.name} is not installed; make them elsewhere "
-            "with 'earmark predict RUN DATA --out-of-fold'",
-            err=True,
-        )
-        return
-    if not (run / TTA_PREDICTIONS).is_file():
-        keep_with_tta(run, predict_out_of_fold(run, store.manifest, store, tta), tta)
+    runs = learning.open_runs(chosen, data, folds, how, resume=resume)
+    wanted = learning.Wanted(only_fold, folds=not refit_only, refit=refit or refit_only)
+    if place is None:
+        learning.learn_here(runs, wanted, machines)
+    else:
+        learning.learn_there(runs, wanted, place, cores, gpus)

@@ -70,6 +70,12 @@ class Store:
         return len(self.manifest)
 
     @property
+    def folder(self) -> Path:
+        """Where it lies, absolute."""
+        assert isinstance(self.values, np.memmap)
+        return Path(str(self.values.filename)).absolute().parent
+
+    @property
     def sample_rate(self) -> int:
         """Of all clips, in Hz."""
         return self.encoding.sample_rate

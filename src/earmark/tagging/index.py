@@ -139,7 +139,7 @@ class TagIndex:
         if not self.path.parent.is_dir():
             raise EarmarkError(f"{self.path}: cannot be written, there is no folder {self.path.parent}; make it first")
         self._file = self.path.open("a+b", buffering=0)
-        if not _locked(self._file):
+        if not locked(self._file):
             self._file.close()
             raise EarmarkError(f"{self.path}: another process is at it; wait for it to end, or name another file")
         self._file.truncate(self._end)
@@ -218,7 +218,7 @@ def _restored(line: _Line) -> Embedding:
     return Embedding(starts_s, ends_s, np.frombuffer(line.embedding[2], "<f4").reshape(len(starts_s), -1))
 
 
-def _locked(file: Any) -> bool:
+def locked(file: Any) -> bool:
     """Keep other processes from a file until it is closed; whether none was at it. Not on Windows."""
     try:
         import fcntl

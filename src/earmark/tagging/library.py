@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from earmark.errors import AudioError, CollectionError, EarmarkError
+from earmark.tagging.addresses import expand_address, is_address
 from earmark.tagging.files import expand
 
 STANDARD_INPUT = "-"
@@ -46,6 +47,13 @@ class Recording(NamedTuple):
     cells: tuple[str, ...] = ()
 
 
+class RemoteRecording(NamedTuple):
+    """A recording behind an address, with what its list says of it."""
+
+    address: str
+    cells: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Library:
     """What a call means.
@@ -60,12 +68,15 @@ class Library:
         What is wrong with paths that stand for no recording.
     n_left_out
         Recordings that the patterns leave out.
+    remote
+        Those behind addresses, in the same way.
     """
 
     recordings: list[Recording]
     columns: tuple[str, ...] = ()
     errors: list[AudioError] = field(default_factory=list)
     n_left_out: int = 0
+    remote: list[RemoteRecording] = field(default_factory=list)
 
 
 class _Named(NamedTuple):
@@ -127,6 +138,7 @@ def find_library(
     patterns: Patterns | None = None,
     root: Path | None = None,
     read_input: Callable[[], bytes] = lambda: b"",
+    remote: bool = False,
 ) -> Library:
     """Find the recordings that a call means.
 
@@ -143,6 +155,8 @@ def find_library(
         Where the paths in lists begin. `None` for the current folder, or the list's own for those that are not there.
     read_input
         Gives what comes by standard input.
+    remote
+        Whether addresses may be named, such as ``s3://bucket/folder``; else each is an error.
 
     Returns
     -------
@@ -154,7 +168,7 @@ def find_library(
     CollectionError
         When a list cannot be read.
     EarmarkError
-        When standard input is named twice.
+        When standard input is named twice, or an address cannot be listed.
     """
     if [str(path) for path in paths].count(STANDARD_INPUT) > 1:
         raise EarmarkError("'-' is named twice; standard input can be read once")
@@ -162,10 +176,18 @@ def find_library(
     named = [entry for path in map(str, paths) for entry in _named(path, root, read_input)]
     columns = tuple(dict.fromkeys(column for entry in named for column in entry.cells))
     found: dict[Recording, None] = {}
+    behind: dict[RemoteRecording, None] = {}
     errors: list[AudioError] = []
     n_left_out = 0
     for entry in named:
         cells = tuple(entry.cells.get(column, "") for column in columns)
+        if is_address(entry.name):
+            addresses, problem = _addresses(entry.name, remote)
+            kept = [address for address in addresses if patterns.keep(address.partition("://")[2])]
+            behind |= dict.fromkeys(RemoteRecording(address, cells) for address in kept)
+            n_left_out += len(addresses) - len(kept)
+            errors += [AudioError(f"{entry.name}: {problem}")] if not addresses else []
+            continue
         below, folder, problem = expand(entry.path)
         if not below:
             errors.append(AudioError(f"{entry.path}: {problem}"))
@@ -175,9 +197,16 @@ def find_library(
                 found.setdefault(Recording(file, place, cells))
             else:
                 n_left_out += 1
-    if n_left_out and not found:
+    if n_left_out and not found and not behind:
         errors.append(AudioError(f"all {n_left_out} recordings are left out by --include and --exclude; change these"))
-    return Library(list(found), columns, errors, n_left_out)
+    return Library(list(found), columns, errors, n_left_out, list(behind))
+
+
+def _addresses(address: str, remote: bool) -> tuple[list[str], str]:
+    """The recordings that an address means, and what is wrong when there are none."""
+    if not remote:
+        return [], "is an address, which only a cluster reads; give --on ray, or fetch it first"
+    return expand_address(address)
 
 
 def _inside(path: PurePath) -> str:

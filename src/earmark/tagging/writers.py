@@ -233,11 +233,11 @@ def parquet(destination: Destination) -> Iterator[Write]:
         from pyarrow.parquet import ParquetWriter
     except ImportError as error:
         raise MissingExtraError("--format parquet", "parquet") from error
-    rows = _ParquetRows(destination.columns)
+    rows = ParquetRows(destination.columns)
     with atomic_path(destination.output) as temporary, ParquetWriter(temporary, rows.schema()) as file:
 
         def write(tagged: Tagged) -> None:
-            rows.add(tagged)
+            rows.add(str(tagged.recording.path), tagged.recording.cells, tagged.tags)
             if len(rows) >= ROWS_A_GROUP:
                 file.write_table(rows.take())
 
@@ -247,8 +247,14 @@ def parquet(destination: Destination) -> Iterator[Write]:
 
 
 @dataclass
-class _ParquetRows:
-    """Rows that wait to be written."""
+class ParquetRows:
+    """Rows of a Parquet file that wait to be written.
+
+    Attributes
+    ----------
+    columns
+        Those of lists.
+    """
 
     columns: tuple[str, ...]
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
@@ -257,24 +263,26 @@ class _ParquetRows:
         return len(self._rows)
 
     def schema(self) -> Any:
+        """Names and kinds of all columns."""
         import pyarrow
 
         kinds = (pyarrow.string(), pyarrow.float64(), pyarrow.float64(), pyarrow.string(), pyarrow.float32())
         listed = [(name, pyarrow.string()) for name in self.columns]
         return pyarrow.schema([*zip(CSV_COLUMNS, kinds, strict=True), *listed])
 
-    def add(self, tagged: Tagged) -> None:
-        path, cells = str(tagged.recording.path), tagged.recording.cells
-        if not tagged.tags:
+    def add(self, path: str, cells: Sequence[str], tags: Sequence[Tag]) -> None:
+        """Add a recording: a row a tag, or one without."""
+        if not tags:
             self._rows.append((path, None, None, None, None, *cells))
-        self._rows += [(path, tag.start_s, tag.end_s, tag.label, tag.score, *cells) for tag in tagged.tags]
+        self._rows += [(path, tag.start_s, tag.end_s, tag.label, tag.score, *cells) for tag in tags]
 
     def take(self) -> Any:
+        """The rows as a table; none wait after it."""
         import pyarrow
 
-        columns = list(zip(*self._rows, strict=True))
+        columns = [list(column) for column in zip(*self._rows, strict=True)] or [[] for _ in self.schema()]
         self._rows = []
-        return pyarrow.table([list(column) for column in columns], schema=self.schema())
+        return pyarrow.table(columns, schema=self.schema())
 
 
 @contextmanager

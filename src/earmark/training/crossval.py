@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -65,17 +65,27 @@ def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = T
     TrainingError
         When a fold cannot be learned.
     """
-    if only_fold is not None and not 0 <= only_fold < run.n_folds:
-        raise RunError(f"no fold {only_fold}: the run has folds 0 to {run.n_folds - 1}")
+    check_fold(run, only_fold)
     wanted = range(run.n_folds) if only_fold is None else [only_fold]
-    missing = [fold for fold in wanted if not run.is_done(fold)]
+    learn_folds(run, wanted, progress=progress, machines=machines)
+    if is_first_process() and all(run.is_done(fold) for fold in range(run.n_folds)):
+        _gather(run)
+
+
+def learn_folds(run: Run, folds: Iterable[int], *, progress: bool = True, machines: Machines = HERE) -> None:
+    """Learn and judge those of some folds that are not done yet; the run is not gathered. See `cross_validate`."""
+    missing = [fold for fold in folds if not run.is_done(fold)]
     spectrograms = _all_spectrograms(run, progress) if missing else []
     for fold in missing:
         learned = learn_fold(run, fold, spectrograms, progress=progress, machines=machines)
         if is_first_process():
             _judge(run, fold, learned)
-    if is_first_process() and all(run.is_done(fold) for fold in range(run.n_folds)):
-        _gather(run)
+
+
+def check_fold(run: Run, fold: int | None) -> None:
+    """Raise a `RunError` where a run has no such fold; None stands for all."""
+    if fold is not None and not 0 <= fold < run.n_folds:
+        raise RunError(f"no fold {fold}: the run has folds 0 to {run.n_folds - 1}")
 
 
 def refit(run: Run, *, progress: bool = True, machines: Machines = HERE) -> None:
