@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from faults import sessions  # noqa: E402
 from faults.killing import Life, Nursery, live, undisturbed  # noqa: E402
 from faults.material import run, write_collection  # noqa: E402
-from faults.work import Work, packing, tagging, training  # noqa: E402
+from faults.work import Work, packing, tagging, training, write_run  # noqa: E402
 
 N_CLIPS = {"pack": 240, "tag": 60, "train": 24}
 OTHERS = {
@@ -50,9 +50,9 @@ def of_work(nursery: Nursery, work: Work, folder: Path) -> OneLife:
     return lambda seed: live(nursery, work, folder, seed, expected)
 
 
-def of_audit(nursery: Nursery, run_folder: Path, folder: Path) -> OneLife:
+def of_audit(nursery: Nursery, collection: Path, folder: Path) -> OneLife:
     """Lives of an audit's table of corrections."""
-    names = [f"{number:03}.wav" for number in range(6)]
+    run_folder, names = write_run(folder.parent / "run", collection), [path.name for path in collection.glob("*.wav")]
     arguments = ("audit", run_folder, "--serve", "--port", 0, "--corrections", folder / "out" / "corrections.csv")
     return lambda seed: sessions.live(nursery, folder, seed, arguments, sessions.Deciding(names, seed), 4)
 
@@ -75,7 +75,7 @@ def prepared(nursery: Nursery, folder: Path, wanted: list[str]) -> Iterator[tupl
     makers: dict[str, Callable[[], OneLife]] = {
         "pack": lambda: of_work(nursery, packing(collections["pack"]), folder / "pack"),
         "tag": lambda: of_work(nursery, tagging(collections["tag"]), folder / "tag"),
-        "audit": lambda: of_audit(nursery, trained(), folder / "audit"),
+        "audit": lambda: of_audit(nursery, collections["train"], folder / "audit"),
         "serve": lambda: of_serve(nursery, collections["tag"], folder / "serve"),
         "train": lambda: of_work(nursery, training(store()), folder / "train"),
     }
@@ -83,10 +83,6 @@ def prepared(nursery: Nursery, folder: Path, wanted: list[str]) -> Iterator[tupl
     def store() -> Path:
         run("data", "pack", collections["train"], "-o", folder / "store", "--sample-rate", 8000)
         return folder / "store"
-
-    def trained() -> Path:
-        undisturbed(nursery, training(store()), folder / "trained")
-        return folder / "trained" / "out" / "it"
 
     for name in wanted or list(makers):
         yield name, makers[name]()

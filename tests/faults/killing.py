@@ -153,13 +153,12 @@ def live(
     folder: Path,
     seed: int,
     expected: Undisturbed,
-    most_kills: int = MOST_KILLS_A_LIFE,
+    moments: Sequence[Moment] = (),
 ) -> Life:
-    """Kill a command at moments drawn from a seed, give it again until it ends, and compare."""
+    """Kill a command at moments, drawn from a seed unless they are given; give it again until it ends, and compare."""
     renew(folder)
-    life, chance = Life(seed), random.Random(seed)
-    for _ in range(chance.randint(1, most_kills)):
-        moment = draw(chance, expected)
+    life = Life(seed)
+    for moment in moments or draw(seed, expected):
         status = _killed_at(nursery, work, folder, moment)
         if status != -signal.SIGKILL:
             break
@@ -174,11 +173,15 @@ def live(
     return life
 
 
-def draw(chance: random.Random, expected: Undisturbed) -> Moment:
-    """A moment of either kind, anywhere in the command."""
-    if chance.random() < 0.5:
-        return Moment(operation=chance.randint(1, max(1, expected.n_operations)))
-    return Moment(after_s=round(chance.uniform(0, expected.seconds), 4))
+def draw(seed: int, expected: Undisturbed) -> list[Moment]:
+    """A few moments of either kind, anywhere in the command."""
+    chance = random.Random(seed)
+    return [
+        Moment(operation=chance.randint(1, max(1, expected.n_operations)))
+        if chance.random() < 0.5
+        else Moment(after_s=round(chance.uniform(0, expected.seconds), 4))
+        for _ in range(chance.randint(1, MOST_KILLS_A_LIFE))
+    ]
 
 
 def differences(expected: Outcome, found: Outcome) -> list[str]:

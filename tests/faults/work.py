@@ -10,9 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tomli_w
 import torch
 
+from earmark.data.layouts import read_collection
+from earmark.data.rows import format_csv
+from earmark.predictions import Predictions
+from earmark.training.recipe import load_recipe, to_tables
+
 from .material import TINY
+
+PACK_RATE = ("--sample-rate", 8000)
+SETTINGS = tuple(part for setting in TINY for part in ("--set", setting))
 
 Outcome = dict[str, Any]
 """What is compared of an output: by a file's name, its content without times of day and durations."""
@@ -41,18 +51,17 @@ def packing(collection: Path) -> Work:
     """`earmark data pack`, which goes on by itself."""
     return Work(
         "pack",
-        lambda out, again: ("data", "pack", collection, "-o", out, "--sample-rate", 8000),
+        lambda out, again: ("data", "pack", collection, "-o", out, *PACK_RATE),
         lambda out: {path.name: path.read_bytes() for path in out.iterdir()},
     )
 
 
 def training(store: Path, n_folds: int = 2) -> Work:
     """`earmark train` with --resume; of one fold alone when `n_folds` is 1."""
-    settings = [part for setting in TINY for part in ("--set", setting)]
     folds = ["--folds", 2, *(["--fold", 0] if n_folds == 1 else [])]
 
     def arguments(out: Path, again: bool) -> Sequence[object]:
-        return "train", store, "-o", out, *folds, *settings, *(["--resume"] if again else [])
+        return "train", store, "-o", out, *folds, *SETTINGS, *(["--resume"] if again else [])
 
     return Work("train", arguments, run_outcome)
 
@@ -64,6 +73,18 @@ def tagging(recordings: Path) -> Work:
         return "tag", recordings, "--format", "csv", "-o", out, *(["--resume"] if again else [])
 
     return Work("tag", arguments, lambda out: {"the table": out.read_bytes()})
+
+
+def write_run(folder: Path, collection: Path) -> Path:
+    """A run's folder, as far as an audit reads it, whose scores are of chance."""
+    manifest, rng = read_collection(collection), np.random.default_rng(0)
+    folder.mkdir()
+    rows = [(clip.name, ",".join(clip.labels), "", str(clip.path)) for clip in manifest.clips]
+    (folder / "clips.csv").write_text(format_csv(("fname", "labels", "group", "path"), rows))
+    scores = rng.uniform(size=(len(manifest), len(manifest.vocabulary)))
+    Predictions(manifest.names, manifest.vocabulary, scores).write(folder / "predictions.csv")
+    (folder / "recipe.toml").write_text(tomli_w.dumps(to_tables(load_recipe("fast"))))
+    return folder
 
 
 def run_outcome(run: Path) -> Outcome:
