@@ -23,7 +23,7 @@ from .material import RATE
 Run = Callable[..., tuple[int, str, str]]
 
 
-def write(path: Path, value: float, duration_s: float = 30.0) -> Path:
+def write(path: Path, value: float, duration_s: float = 300.0) -> Path:
     soundfile.write(path, np.full(round(duration_s * RATE), value), RATE)
     return path
 
@@ -44,7 +44,7 @@ class TestStream:
             read = [next(blocks)]
             write(tmp_path / "b.wav", 0.25).replace(path)
             read += blocks
-        assert np.concatenate(read) == pytest.approx(np.full(30 * RATE, 0.5), abs=1e-4)
+        assert np.concatenate(read) == pytest.approx(np.full(300 * RATE, 0.5), abs=1e-4)
 
     def test_a_file_that_grows_is_read_to_the_length_that_it_stated(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.wav", 0.5)
@@ -53,7 +53,7 @@ class TestStream:
             with path.open("ab") as file:
                 file.write(bytes(RATE))
             read += blocks
-        assert sum(map(len, read)) == 30 * RATE
+        assert sum(map(len, read)) == 300 * RATE
 
 
 def test_pack_hears_again_what_has_changed_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
