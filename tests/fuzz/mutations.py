@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-SPLICES = (
+SPLICES = (b"\0", b"\xff" * 4, b"\x7f\xff\xff\xff", b"\n", b"[" * 3000, b"9" * 5000, b"../", b"nan", b"\xef\xbb\xbf")
     b"\0",
     b"\xff" * 4,
     b"\x7f\xff\xff\xff",
