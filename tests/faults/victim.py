@@ -58,6 +58,7 @@ def become(arguments: list[str], watched: str, operation: int, count: str, log: 
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     tempfile.tempdir = scratch
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever started this in the background has set off
     operations, flush = Operations(watched, operation), os.fsync
 
     def flushed(file: Any) -> None:

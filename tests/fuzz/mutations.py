@@ -5,17 +5,6 @@ from __future__ import annotations
 import random
 
 SPLICES = (b"\0", b"\xff" * 4, b"\x7f\xff\xff\xff", b"\n", b"[" * 3000, b"9" * 5000, b"../", b"nan", b"\xef\xbb\xbf")
-    b"\0",
-    b"\xff" * 4,
-    b"\x7f\xff\xff\xff",
-    b'"',
-    b"\n",
-    b"[" * 3000,
-    b"9" * 5000,
-    b"../",
-    b"nan",
-    b"\xef\xbb\xbf",
-)
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
