@@ -23,6 +23,7 @@ from earmark.atomic import atomic_path
 from earmark.errors import BundleError, LabelError
 from earmark.graph import features_before, read_graph, with_outputs
 from earmark.labels import Vocabulary
+from earmark.model_file import check_model_file
 
 if TYPE_CHECKING:
     import onnx
@@ -389,6 +390,7 @@ def _open_session(
     """Load a network; gives also its metadata, and the shapes of what it takes and gives."""
     if content is None and not path.is_file():
         raise BundleError(f"{path}: no such model file; check the spelling, or train one with 'earmark train'")
+    check_model_file(path, content)
     try:
         session = _session(str(path) if content is None else content, n_threads)
         inputs = {node.name: node.shape for node in session.get_inputs()}
@@ -434,7 +436,7 @@ def _read_spec(path: Path, metadata: dict[str, str]) -> BundleSpec:
                 f"{path}: a bundle of format {version}; this release reads up to {FORMAT_VERSION}; upgrade earmark"
             )
         return msgspec.json.decode(metadata[METADATA_KEY], type=BundleSpec)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: its specification is damaged ({error}); copy the file again") from error
 
 

@@ -24,12 +24,12 @@ from earmark.data import pack as packing
 from earmark.data import partial as making
 from earmark.data.encoding import Encoding
 from earmark.data.manifest import Clip, Manifest
-from earmark.data.partial import locked, sibling
 from earmark.data.sizes import in_words
 from earmark.data.spectrograms import log_mel_encoding
 from earmark.data.store import open_store
 from earmark.errors import CollectionError, StoreError
 from earmark.labels import Vocabulary
+from earmark.locking import locked, sibling
 
 from .storing import FILES, RATE, VOCABULARY, WAVEFORM, content, error_of, noise_of, packed, put
 

@@ -130,3 +130,13 @@ class TestOverFiles:
         next(results)
         assert len(taken) == 8
         results.close()
+
+
+def test_links_that_lead_in_circles_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    recording = tmp_path / "a" / "x.wav"
+    recording.write_bytes(b"")
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a", target_is_directory=True)
+    for path in (tmp_path, tmp_path / "**" / "*.wav", tmp_path / "a" / "**"):
+        assert find_recordings([path]) == ([recording], [])

@@ -26,15 +26,14 @@ from earmark.data.partial import (
     clean,
     donor_of,
     entries_of,
-    locked,
     put_in_place,
     recover,
-    sibling,
 )
 from earmark.data.plan import Plan, Source, audio_digest, label_digest, plan, sources_of
 from earmark.data.sizes import in_words
 from earmark.data.store import COLUMNS, VERSION, Store, digests_of, is_store, open_store
 from earmark.errors import AudioError, CollectionError, StoreError
+from earmark.locking import locked, sibling
 from earmark.parallel import map_in_order, workers
 
 N_ERRORS_SHOWN = 10

@@ -11,10 +11,9 @@ import io
 import json
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -25,7 +24,7 @@ from earmark.atomic import write_text_atomically
 from earmark.data.encoding import Encoding
 from earmark.data.intake import Taken, read_whole, write_whole
 from earmark.data.store import VERSION, Store
-from earmark.errors import StoreError
+from earmark.locking import sibling
 
 COMMIT_S = 1.0
 COMMIT_BYTES = 64 << 20
@@ -73,84 +72,6 @@ class Donor(NamedTuple):
     path: Path
     places: dict[Key, tuple[int, Entry]]
     """First byte of each clip, and what it is."""
-
-
-def sibling(target: Path, what: str) -> Path:
-    """A hidden name beside a store's."""
-    return target.with_name(f".{target.name}.{what}")
-
-
-@contextmanager
-def locked(
-    target: Path, *, wait: Callable[[str], None] | None = None, doing: str = "packing this store"
-) -> Iterator[None]:
-    """Keep every other process from writing a store, or another file or folder.
-
-    Parameters
-    ----------
-    target
-        The store's folder.
-    wait
-        Called with a message, once, when another process is at it, which is then waited for; `None` for not waiting.
-    doing
-        What each process does with it, for the message.
-
-    Raises
-    ------
-    StoreError
-        When another process is at it and is not to be waited for.
-    """
-    path = sibling(target, "lock")
-    while True:
-        file = path.open("a+")
-        try:
-            if not _take(file):
-                file.seek(0)
-                busy = f"{target}: another process (PID {file.read().strip() or 'unknown'}) is {doing}"
-                if wait is None:
-                    raise StoreError(f"{busy}; wait for it to end, or name another folder")
-                wait(f"{busy}; waiting for it to end")
-                _take(file, blocking=True)
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break
-        except BaseException:
-            file.close()
-            raise
-        file.close()  # removed by the one who held it; a newer one is in its place
-    try:
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        file.close()
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _take(file: Any, *, blocking: bool = False) -> bool:
-        while True:
-            try:
-                file.seek(1 << 30)  # of a byte behind the content, which others can then read
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            except OSError:
-                if not blocking:
-                    return False
-                time.sleep(0.5)
-            else:
-                return True
-
-else:
-    import fcntl
-
-    def _take(file: Any, *, blocking: bool = False) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        return True
 
 
 class Partial:

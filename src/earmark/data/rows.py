@@ -18,6 +18,9 @@ from earmark.labels import Vocabulary
 
 _MAX_NAMES_IN_MESSAGE = 8
 
+MOST_DIGITS = 18
+"""Of a whole number, which then has 64 bits at the most."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -97,7 +100,7 @@ class Row:
         text = self.get(column)
         if text is None:
             return None
-        if not (text.isascii() and text.isdecimal()):
+        if not (text.isascii() and text.isdecimal()) or len(text) > MOST_DIGITS:
             raise self.error(f"{column} {text!r} is not a whole number of 0 or more, such as 3")
         return int(text)
 

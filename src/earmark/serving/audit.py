@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -147,4 +148,5 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
         ready(address)  # who connects already waits in the socket's queue
         # a tab that is left open may keep a sound's connection for ever; it is not waited for
         config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn raises it once more when it has ended
+            uvicorn.Server(config).run(sockets=[listening])

@@ -65,11 +65,23 @@ def expand(path: Path) -> tuple[list[Path], Path | None, str]:
         below = sorted(file for file in path.rglob("*") if _is_recording(file))
         return below, path, f"no recordings in this folder; looked for {', '.join(sorted(SUFFIXES))}"
     if glob.has_magic(str(path)) and not path.exists():
-        matches = (Path(match) for match in glob.glob(str(path), recursive=True))
-        below = sorted(match for match in matches if match.is_file())
+        below = sorted(match for match in matches(path) if match.is_file())
         plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
         return below, Path(*plain), "no file matches this pattern; check the folder, or give the folder itself"
     return [path], None, ""
+
+
+def matches(pattern: Path) -> Iterator[Path]:
+    """Files and folders that a pattern with wildcards means; ``**`` follows no links, which may lead in circles."""
+    if "**" not in pattern.parts:
+        yield from map(Path, glob.iglob(str(pattern)))
+        return
+    plain = [*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts)]
+    folder, rest = Path(*plain), pattern.parts[len(plain) :]
+    wants_hidden = any(part.startswith(".") for part in rest)
+    for match in folder.glob(os.path.join(*rest, *(["*"] if rest[-1] == "**" else []))):
+        if wants_hidden or not any(part.startswith(".") for part in match.relative_to(folder).parts):
+            yield match
 
 
 def _is_recording(path: Path) -> bool:

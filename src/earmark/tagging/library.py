@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from earmark.errors import AudioError, CollectionError, EarmarkError
 from earmark.tagging.addresses import expand_address, is_address
-from earmark.tagging.files import expand
+from earmark.tagging.files import expand, matches
 
 STANDARD_INPUT = "-"
 LIST_MARK = "@"
@@ -283,4 +283,4 @@ def _resolved(name: str, root: Path | None, beside: Path | None) -> Path:
 
 
 def _matches(path: Path) -> bool:
-    return glob.has_magic(str(path)) and next(glob.iglob(str(path), recursive=True), None) is not None
+    return glob.has_magic(str(path)) and next(matches(path), None) is not None

@@ -21,7 +21,7 @@ from tabulate import tabulate
 from torch import nn
 
 from earmark import __version__
-from earmark.atomic import write_text_atomically
+from earmark.atomic import remove_leftovers, write_text_atomically
 from earmark.audio.picture import PictureSpec, band_statistics
 from earmark.bundle import Bundle, BundleSpec, write_bundle
 from earmark.data.folds import components
@@ -36,7 +36,7 @@ from earmark.training.noisy.lessons import Learning
 from earmark.training.noisy.strategies import prepare
 from earmark.training.pictures import Pictures, spectrograms_of
 from earmark.training.recipe import to_tables
-from earmark.training.run import Run, is_first_process
+from earmark.training.run import Run, alone, is_first_process
 from earmark.training.scoring import score_clips
 from earmark.training.state import FILE_NAME as STATE
 
@@ -64,12 +64,15 @@ def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = T
         When there is no such fold.
     TrainingError
         When a fold cannot be learned.
+    StoreError
+        When another command is learning a fold.
     """
     check_fold(run, only_fold)
     wanted = range(run.n_folds) if only_fold is None else [only_fold]
     learn_folds(run, wanted, progress=progress, machines=machines)
     if is_first_process() and all(run.is_done(fold) for fold in range(run.n_folds)):
-        _gather(run)
+        with alone(run.folder / "metrics.json", "gathering this run", wait=True):
+            _gather(run)
 
 
 def learn_folds(run: Run, folds: Iterable[int], *, progress: bool = True, machines: Machines = HERE) -> None:
@@ -77,9 +80,13 @@ def learn_folds(run: Run, folds: Iterable[int], *, progress: bool = True, machin
     missing = [fold for fold in folds if not run.is_done(fold)]
     spectrograms = _all_spectrograms(run, progress) if missing else []
     for fold in missing:
-        learned = learn_fold(run, fold, spectrograms, progress=progress, machines=machines)
-        if is_first_process():
-            _judge(run, fold, learned)
+        run.fold_folder(fold).mkdir(exist_ok=True)
+        with alone(run.fold_folder(fold), "learning this fold"):
+            if run.is_done(fold):
+                continue
+            learned = learn_fold(run, fold, spectrograms, progress=progress, machines=machines)
+            if is_first_process():
+                _judge(run, fold, learned)
 
 
 def check_fold(run: Run, fold: int | None) -> None:
@@ -97,6 +104,11 @@ def refit(run: Run, *, progress: bool = True, machines: Machines = HERE) -> None
     if (folder / "model.onnx").is_file():
         return
     folder.mkdir(exist_ok=True)
+    with alone(folder, "learning this network"):
+        _refit(run, folder, progress, machines)
+
+
+def _refit(run: Run, folder: Path, progress: bool, machines: Machines) -> None:
     seed, bar = run.recipe.fit.seed + run.n_folds, "refit" if progress else None
     nothing = np.zeros(0, dtype=np.int64)
     learning = _learning(run, folder, nothing, _all_spectrograms(run, progress), seed, bar, machines)
@@ -199,6 +211,8 @@ def _judge(run: Run, fold: int, learned: Learned) -> None:
 
 def _gather(run: Run) -> None:
     """Write what the folds say together: out-of-fold predictions, their metrics, and the bundle that averages them."""
+    for name in ("predictions.csv", "metrics.json", "model.onnx", "report.html"):
+        remove_leftovers(run.folder / name)
     manifest = run.judged
     parts = [Predictions.read(run.fold_folder(fold) / "predictions.csv") for fold in range(run.n_folds)]
     names = tuple(name for part in parts for name in part.fnames)

@@ -18,7 +18,6 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from tqdm import tqdm
 
-from earmark.atomic import atomic_path
 from earmark.errors import TrainingError
 from earmark.metrics import lwlrap
 from earmark.training.feed import Feed
@@ -29,7 +28,7 @@ from earmark.training.pictures import Pictures
 from earmark.training.progress import Curve, clip_bar
 from earmark.training.recipe import FitRecipe, Recipe
 from earmark.training.scoring import score_clips
-from earmark.training.state import LAST_GOOD, all_finite, load_state, save_state
+from earmark.training.state import LAST_GOOD, all_finite, load_state, save_state, save_tensors
 
 N_VALIDATIONS = 8
 """How many times the curve on the held-out fold is looked at; nothing is chosen by it."""
@@ -230,8 +229,7 @@ def _kept_last_good(learner: Learner, folder: Path) -> str:
     candidates = [learner.average.network.state_dict(), *([saved.network] if saved else [])]
     for weights in candidates:
         if all_finite(weights):
-            with atomic_path(folder / LAST_GOOD) as temporary:
-                torch.save(curated_weights(weights), temporary)
+            save_tensors(curated_weights(weights), folder / LAST_GOOD)
             return f"; the last good weights are in {folder / LAST_GOOD}: a new run may begin with them (model.init)"
     return "; no good weights were there to be kept"
 

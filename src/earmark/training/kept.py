@@ -8,9 +8,9 @@ import msgspec
 import torch
 from torch import nn
 
-from earmark.atomic import atomic_path
 from earmark.training.models import build_network
 from earmark.training.recipe import Recipe
+from earmark.training.state import save_tensors
 
 FILE_NAME = "network.pt"
 
@@ -22,8 +22,7 @@ def save_network(network: nn.Module, recipe: Recipe, labels: tuple[str, ...], fo
         "recipe": msgspec.json.encode(recipe).decode(),
         "labels": list(labels),
     }
-    with atomic_path(folder / FILE_NAME) as temporary:
-        torch.save(saved, temporary)
+    save_tensors(saved, folder / FILE_NAME)
 
 
 def load_network(folder: Path) -> nn.Module:

@@ -241,7 +241,7 @@ def load_recipe(name_or_file: str | Path, settings: list[str] | None = None) -> 
     source, text = _recipe_text(str(name_or_file))
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # besides bad TOML: a number of too many digits, too deep a nesting
         raise RecipeError(f"{source}: not valid TOML: {error}") from error
     for setting in settings or []:
         _apply(tables, setting)
@@ -253,7 +253,13 @@ def _recipe_text(name_or_file: str) -> tuple[str, str]:
         return name_or_file, (resources.files("earmark") / "recipes" / f"{name_or_file}.toml").read_text("utf-8")
     path = Path(name_or_file)
     if path.is_file():
-        return str(path), path.read_text("utf-8")
+        try:
+            return str(path), path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise RecipeError(
+                f"{path} line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the recipe as UTF-8"
+            ) from error
     known = built_in_recipes()
     raise RecipeError(
         f"no recipe '{name_or_file}'{did_you_mean(name_or_file, known)}; built in are {', '.join(known)}; "
@@ -277,7 +283,7 @@ def _apply(tables: dict[str, Any], setting: str) -> None:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # besides what is no TOML: too many digits, too deep a nesting
         pass
     try:
         return float(text)  # .5 and 5. are numbers to people, though not to TOML

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import tomli_w
 
-from earmark.atomic import write_text_atomically
+from earmark.atomic import is_temporary, remove_leftovers, write_text_atomically
 from earmark.data.folds import assign_folds, read_folds, write_folds
 from earmark.data.manifest import NEVER_HELD_OUT, Manifest
 from earmark.data.rows import format_csv
 from earmark.data.store import Store
 from earmark.errors import RunError
+from earmark.locking import locked
 from earmark.training.feed import check_source
 from earmark.training.models import build_network, initialise
 from earmark.training.recipe import Recipe, load_recipe, to_tables
 
 PATIENCE_S = 600.0
 """How long a process waits for the first one to begin the run."""
+
+BEGINNING = ("folds.csv", "clips.csv")
+"""What a run's folder holds before its recipe, which is written last and makes it a run."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
             raise RunError(f"{folder}: was begun with another recipe (its recipe.toml); name another folder")
         numbers = read_folds(folder / "folds.csv", without_noisy(store.manifest).names)
         return Run(folder, recipe, store, _with_noisy(store.manifest, numbers))
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(not (resume and _is_of_beginning(path)) for path in folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run; name a new folder")
     assigned, curated = assigned_folds(store.manifest, folds), without_noisy(store.manifest)
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +112,41 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
     rows = [(clip.name, ",".join(clip.labels), clip.group or "", os.path.abspath(clip.path)) for clip in curated.clips]
     write_text_atomically(folder / "clips.csv", format_csv(("fname", "labels", "group", "path"), rows))
     write_text_atomically(folder / "recipe.toml", tomli_w.dumps(to_tables(recipe)))
+    for name in (*BEGINNING, "recipe.toml"):
+        remove_leftovers(folder / name)
     return Run(folder, recipe, store, assigned)
+
+
+@contextmanager
+def alone(path: Path, doing: str, *, wait: bool = False) -> Iterator[None]:
+    """Keep other commands from a part of a run, and remove what killed ones have left half-written in it.
+
+    Parameters
+    ----------
+    path
+        A fold's folder, or a file.
+    doing
+        What each command does with it, for the message.
+    wait
+        Whether to wait for another command, rather than to refuse.
+
+    Raises
+    ------
+    StoreError
+        When another command is at it and is not to be waited for.
+    """
+    if not is_first_process():  # of several that train together, the first has it for all
+        yield
+        return
+    with locked(path, wait=(lambda _: None) if wait else None, doing=doing):
+        for leftover in filter(is_temporary, path.iterdir() if path.is_dir() else ()):
+            leftover.unlink()
+        yield
+
+
+def _is_of_beginning(path: Path) -> bool:
+    """Whether a file is one that a process which was killed before it had written the recipe leaves."""
+    return path.name in BEGINNING or is_temporary(path)
 
 
 def _check_init(recipe: Recipe, labels: tuple[str, ...]) -> None:

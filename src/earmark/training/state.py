@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,15 @@ class State:
 
 def save_state(state: State, folder: Path) -> None:
     """Write a state into a fold's folder, whole or not at all."""
-    with atomic_path(folder / FILE_NAME) as temporary:
-        torch.save(asdict(state), temporary)
+    save_tensors(asdict(state), folder / FILE_NAME)
+
+
+def save_tensors(saved: Any, path: Path) -> None:
+    """Write what `torch.save` takes, whole or not at all; `OSError` on a full disk, of which torch itself says less."""
+    content = io.BytesIO()
+    torch.save(saved, content)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_state(folder: Path) -> State | None:

@@ -22,12 +22,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
-from earmark.atomic import atomic_path
-from earmark.data.partial import locked
+from earmark.atomic import atomic_path, remove_leftovers
 from earmark.data.rows import format_csv, read_text
 from earmark.data.selection import COLUMNS, Correction, read_corrections
 from earmark.errors import CollectionError, DecisionError, LabelError, did_you_mean
 from earmark.labels import Vocabulary
+from earmark.locking import locked
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ class Decisions:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(locked(self.path, doing="deciding on these corrections"))
+            remove_leftovers(self.path)
             self._journal = stack.enter_context(open(self.journal_path, "ab", buffering=0))
             self._take_up()
             self._stack = stack.pop_all()
