@@ -93,15 +93,15 @@ def test_tags_of_a_file_that_has_changed_since_are_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_tone("in/a.wav", 300.0)
-    whole = Engine.scores
+    whole = Engine.heard
 
     def changing(self: Engine, path: Path) -> object:
-        scores = whole(self, path)
+        heard = whole(self, path)
         write_tone("in/a.wav", 5000.0, 2.0)
-        return scores
+        return heard
 
     call = ("tag", tmp_path / "in", "--model", tiny_bundle, "--top", 1, "--format", "csv")
-    monkeypatch.setattr(Engine, "scores", changing)
+    monkeypatch.setattr(Engine, "heard", changing)
     assert ",low," in run_earmark(*call, "--index", tmp_path / "index")[1]
     monkeypatch.undo()
     assert ",high," in run_earmark(*call, "--index", tmp_path / "index")[1]

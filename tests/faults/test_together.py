@@ -40,7 +40,8 @@ def test_a_fold_that_another_command_learns(collection: Path, tmp_path: Path, co
     command("data", "pack", collection, "-o", tmp_path / "store", *PACK_RATE)
     run = tmp_path / "run"
     call = training(tmp_path / "store", n_folds=1).arguments
-    run.mkdir()
+    command(*call(run, False))
+    (run / "fold-0" / "metrics.json").unlink()
     with locked(run / "fold-0", doing="learning this fold"):
         text = command(*call(run, True), status=2)
     assert "fold-0: another process (PID " in text
