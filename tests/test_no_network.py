@@ -14,14 +14,14 @@ def refuse(event, arguments):
 
 sys.addaudithook(refuse)
 import earmark
+if sys.argv[1:]:
+    import socket
+    socket.getaddrinfo("127.0.0.1", 9)
 names = [module.name for module in pkgutil.walk_packages(earmark.__path__, "earmark.")]
 for name in names:
     if not name.endswith("__main__"):
         importlib.import_module(name)
 print(len(names))
-if sys.argv[1:]:
-    import socket
-    socket.getaddrinfo("127.0.0.1", 9)
 """
 
 
