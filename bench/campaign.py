@@ -55,7 +55,7 @@ from provenance import provenance
 from earmark.data.selection import read_corrections, select
 from earmark.data.store import Store, open_store
 from earmark.evaluation.bootstrap import paired_difference
-from earmark.metrics import evaluate, lwlrap
+from earmark.metrics import accuracy, evaluate, lwlrap
 from earmark.training.crossval import learn_fold
 from earmark.training.kept import save_network
 from earmark.training.pictures import Pictures
@@ -207,7 +207,7 @@ def jobs_of(trials: Iterable[Trial], work: Path) -> list[Job]:
     return [job for job in jobs if not job.scores.is_file()]
 
 
-def out_of_fold(job: Job, names: Sequence[str]) -> dict[str, Any] | None:
+def out_of_fold(job: Job, names: Sequence[str], targets: np.ndarray) -> dict[str, Any] | None:
     """What a trial's folds by one seed say together: scores of the clips held out, in order, and of others."""
     folds = sorted(job.run.glob(f"fold-*/{SCORES}"), key=lambda path: int(path.parent.name.removeprefix("fold-")))
     parts = [dict(np.load(path)) for path in folds]
@@ -227,7 +227,12 @@ def out_of_fold(job: Job, names: Sequence[str]) -> dict[str, Any] | None:
         if subset in parts[0]:
             kept[subset] = np.mean([p[subset] for p in parts], axis=0)
             kept[f"{subset}_names"] = parts[0][f"{subset}_names"]
-    return kept | {"minutes": float(sum(p["minutes"] for p in parts))}
+    place = {name: i for i, name in enumerate(names)}
+    judged = [(targets[[place[name] for name in p["names"].tolist()]], p["held_out"]) for p in parts]
+    folds = {"lwlrap": [round(lwlrap(*pair), 4) for pair in judged]}
+    if (targets.sum(axis=1) == 1).all():
+        folds["accuracy"] = [round(accuracy(*pair), 4) for pair in judged]
+    return kept | {"minutes": float(sum(p["minutes"] for p in parts)), "folds": folds}
 
 
 def report(path: Path, trials: Sequence[Trial], stores: Path, work: Path) -> None:
@@ -240,7 +245,7 @@ def report(path: Path, trials: Sequence[Trial], stores: Path, work: Path) -> Non
         for trial in trials:
             if collection not in trial.collections:
                 continue
-            found = {s: out_of_fold(Job(trial, collection, s, 0, work), manifest.names) for s in trial.seeds}
+            found = {s: out_of_fold(Job(trial, collection, s, 0, work), manifest.names, targets) for s in trial.seeds}
             complete = {seed: each for seed, each in found.items() if each}
             if not complete:
                 continue
@@ -281,6 +286,7 @@ def row_of(
         "set": trial.set,
         "seeds": list(complete),
         "minutes": [round(each["minutes"], 2) for each in complete.values()],
+        "folds": [each["folds"] for each in complete.values()],
     }
     for name in ("lwlrap", "map", "accuracy"):
         values = [f[name] for f in figures if name in f]
