@@ -230,6 +230,9 @@ class Bundle:
         self, path: str | Path, *, n_threads: int = 0, content: bytes | None = None, embeds: bool = False
     ) -> None:
         self.path, self.embeds = Path(path), embeds
+        if content is None and not self.path.is_file():
+            raise BundleError(f"{self.path}: no such model file; check the spelling, or train one with 'earmark train'")
+        check_model_file(self.path, content)
         session, metadata, inputs, outputs = _open_session(self.path, n_threads, content)
         self.spec = _read_spec(self.path, metadata)
         try:
@@ -388,9 +391,6 @@ def _open_session(
     path: Path, n_threads: int, content: bytes | None
 ) -> tuple[onnxruntime.InferenceSession, dict[str, str], dict[str, Shape], dict[str, Shape]]:
     """Load a network; gives also its metadata, and the shapes of what it takes and gives."""
-    if content is None and not path.is_file():
-        raise BundleError(f"{path}: no such model file; check the spelling, or train one with 'earmark train'")
-    check_model_file(path, content)
     try:
         session = _session(str(path) if content is None else content, n_threads)
         inputs = {node.name: node.shape for node in session.get_inputs()}

@@ -137,4 +137,6 @@ def _varint(path: Path, message: memoryview, place: int) -> tuple[int, int]:
 
 
 def _damaged(path: Path) -> BundleError:
-    return BundleError(f"{path}: cannot be loaded as an ONNX model; is it whole, and a bundle? copy it again")
+    return BundleError(
+        f"{path}: cannot be loaded as an ONNX model (its parts do not add up); is it whole, and a bundle? copy it again"
+    )
