@@ -20,7 +20,6 @@ from earmark.errors import RunError, TrainingError
 from earmark.training import fit as fitting
 from earmark.training.feed import Feed
 from earmark.training.fit import precision_of
-from earmark.training.learner import layout_of
 from earmark.training.models import build_network
 from earmark.training.recipe import Recipe, load_recipe
 
@@ -223,11 +222,3 @@ def test_precision_is_the_recipes_unless_auto(tiny_recipe: Recipe) -> None:
     assert precision_of(tiny_recipe) == "32-true"
     assert precision_of(load_recipe("fast")) in {"32-true", "bf16-mixed"}
     assert fitting.HERE.several is False
-
-
-@pytest.mark.parametrize(("width", "expected"), [(0.125, torch.contiguous_format), (0.25, torch.channels_last)])
-def test_a_very_narrow_network_lies_in_memory_where_its_gradients_are_safe(
-    width: float, expected: torch.memory_format
-) -> None:
-    network = build_network(load_recipe("fast", [f"model.width={width}"]).model, 3)
-    assert layout_of(network) == expected

@@ -43,8 +43,7 @@ class Learner(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.network = network
-        self.layout = layout_of(network)
-        network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feed = feed
         self.seed = seed
         self.state = state
@@ -110,7 +109,7 @@ class Learner(lightning.LightningModule):
         augmented = step < self.n_steps * (1 - recipe.augment.off_for_last)
         pictures, targets = self.feed.batch(clips, self.draws, augmented=augmented)
         n_others = int((clips < self.feed.n_others).sum())
-        logits = self._logits(pictures.contiguous(memory_format=self.layout), n_others)
+        logits = self._logits(pictures.contiguous(memory_format=torch.channels_last), n_others)
         if recipe.noisy.strategy == "soft":
             own = bootstrapped(logits[n_others:].float(), targets[n_others:], recipe.noisy.bootstrap_weight)
             targets = torch.cat([targets[:n_others], own])
@@ -175,19 +174,3 @@ class Learner(lightning.LightningModule):
             self.trainer.optimizers[0].state_dict(),
             self.loss_sum,
         )
-
-
-def layout_of(network: nn.Module) -> torch.memory_format:
-    """How a network's weights and pictures lie in memory while it learns: channels last, where that is safe.
-
-    In that layout the processor's library (oneDNN of torch 2.13) writes past the end of its memory when it makes the
-    gradient of a 1x1 convolution with a stride over fewer than 16 channels: the shortcuts of a very narrow ResNet.
-    """
-    unsafe = any(
-        isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == (1, 1)
-        and layer.stride != (1, 1)
-        and layer.in_channels < 16
-        for layer in network.modules()
-    )
-    return torch.contiguous_format if unsafe else torch.channels_last

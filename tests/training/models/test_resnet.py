@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from earmark.training.models import ResNet
-from earmark.training.models.resnet import BLOCKS_PER_STAGE
+from earmark.training.models.resnet import BLOCKS_PER_STAGE, Shortcut
 
 
 def test_width_one_has_the_shape_of_the_imagenet_weights() -> None:
@@ -68,3 +68,18 @@ def test_gentle_stem_sees_less(stem: str, reach: int) -> None:
 def test_stride_is_the_frames_to_a_step(stem: str) -> None:
     network = ResNet(1, 1, 0.125, stem=stem).eval()  # type: ignore[arg-type]
     assert network.features(torch.zeros(1, 1, 64, 320)).shape[3] == 320 // network.stride
+
+
+@pytest.mark.parametrize("size", [(64, 100), (63, 101)])
+def test_a_narrow_shortcut_gives_the_same_while_it_learns(size: tuple[int, int]) -> None:
+    shortcut = Shortcut(8, 16, 2).to(memory_format=torch.channels_last)
+    x = torch.randn(32, 8, *size).contiguous(memory_format=torch.channels_last)
+    learning = shortcut.train()(x)
+    torch.testing.assert_close(learning, shortcut.eval()(x))
+
+
+def test_a_narrow_network_learns_in_the_layout_that_breaks_its_library() -> None:
+    network = ResNet(n_labels=3, n_channels=1, width=0.125, stem="gentle").to(memory_format=torch.channels_last)
+    for _ in range(3):
+        network(torch.randn(32, 1, 128, 200)).sum().backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in network.parameters() if p.grad is not None)
