@@ -234,6 +234,7 @@ class TestInterrupted:
             lambda journal, data: data.unlink(),
             lambda journal, data: (data.parent / "pack.json").write_text("{}"),
             lambda journal, data: (data.parent / "scratch-1.f32").write_bytes(bytes(100)),
+            lambda journal, data: (data.parent / ".journal.cae3e14e.partial").write_text("[]"),
         ],
     )
     def test_damage_at_the_end_is_cut_off(self, damage: Any, noise: Manifest, tmp_path: Path, interrupt: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from earmark.atomic import write_text_atomically
+from earmark.atomic import remove_leftovers, write_text_atomically
 from earmark.data.encoding import Encoding
 from earmark.data.intake import Taken, read_whole, write_whole
 from earmark.data.store import VERSION, Store
@@ -116,6 +116,7 @@ class Partial:
             self.folder.mkdir(parents=True)
             (self.folder / "pack.json").write_text(self._head, encoding="utf-8")
         _remove_scratch(self.folder)
+        remove_leftovers(self.journal_path)
         self._data = self.data_path.open("a+b", buffering=0)
         size = os.fstat(self._data.fileno()).st_size
         self.entries = _journalled(self.journal_path, (size - self._data_start) // self.encoding.row_bytes)
