@@ -125,22 +125,22 @@ def run(command: list[object], n_cores: int) -> tuple[float, float, str]:
     """Run a command on the first cores: seconds, the most memory in MiB, standard output."""
     cores = set(sorted(os.sched_getaffinity(0))[:n_cores])
     environment = os.environ | {"OMP_NUM_THREADS": str(n_cores), "OPENBLAS_NUM_THREADS": str(n_cores)}
-    begun = time.perf_counter()
-    process = subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    output = process.stdout.read()
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begun
-    if status:
-        raise RuntimeError(f"{command[:4]} …: {errors.decode()[-2000:]}")
+    with tempfile.TemporaryFile() as errors:  # a pipe that nobody reads fills up with progress
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begun
+        errors.seek(0)
+        if status:
+            raise RuntimeError(f"{command[:4]} …: {errors.read().decode()[-2000:]}")
     return seconds, usage.ru_maxrss / 1024, output.decode()
 
 
