@@ -67,9 +67,9 @@ def test_noisy_clips_are_never_held_out_and_held_out_clips_teach_nobody(
     run = begin(strategy, *QUICK.get(strategy, ()))
     judged: dict[int, list[str]] = {}
 
-    def judge(run: Run, fold: int, network: nn.Module, validation: Any, *_: Any, **__: Any) -> None:
+    def judge(run: Run, fold: int, learned: crossval.Learned) -> None:
         names = [run.store.manifest.names[i] for i in np.flatnonzero(run.folds == fold)]
-        assert len(validation.pictures) == len(names)
+        assert len(learned.validation.pictures) == len(names)
         judged[fold] = names
 
     monkeypatch.setattr(crossval, "_judge", judge)
