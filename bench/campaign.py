@@ -52,7 +52,6 @@ import numpy as np
 import torch
 from provenance import provenance
 
-from earmark.data.selection import read_corrections, select
 from earmark.data.store import Store, open_store
 from earmark.evaluation.bootstrap import paired_difference
 from earmark.metrics import accuracy, evaluate, lwlrap
@@ -80,11 +79,6 @@ class Trial:
     prediction: str = ""
     against: str = ""
     keep: bool = False
-    folds: str = ""
-    """A table of folds, `{seed}` in its place; empty for the collection's own."""
-
-    corrections: str = ""
-    """A table of corrections that training honours, likewise."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +123,7 @@ def opened(job: Job) -> tuple[Run, np.ndarray]:
     recipe = load_recipe(job.trial.recipe, [*job.trial.set, f"fit.seed={job.seed}"])
     subsets = ("curated", "noisy") if recipe.noisy.strategy != "ignore" else ("curated",)
     manifest = whole.manifest.only(clip for subset in subsets for clip in whole.manifest.subset(subset).clips)
-    if job.trial.corrections:
-        table = Path(job.trial.corrections.format(seed=job.seed, work=job.work))
-        manifest = select(manifest, corrections=read_corrections(table)).manifest
-    folds = Path(job.trial.folds.format(seed=job.seed, work=job.work)) if job.trial.folds else None
-    run = open_run(job.run, recipe, whole.restricted(manifest), folds, resume=True)
+    run = open_run(job.run, recipe, whole.restricted(manifest), None, resume=True)
     place = {name: index for index, name in enumerate(whole.manifest.names)}
     return run, np.array([place[name] for name in manifest.names])
 
@@ -208,7 +198,7 @@ def jobs_of(trials: Iterable[Trial], work: Path) -> list[Job]:
 
 
 def out_of_fold(job: Job, names: Sequence[str], targets: np.ndarray) -> dict[str, Any] | None:
-    """What a trial's folds by one seed say together: scores of the clips held out, in order, and of others."""
+    """What a trial's folds by one seed say together: scores of the clips held out, in order."""
     folds = sorted(job.run.glob(f"fold-*/{SCORES}"), key=lambda path: int(path.parent.name.removeprefix("fold-")))
     parts = [dict(np.load(path)) for path in folds]
     if not parts:
@@ -222,17 +212,13 @@ def out_of_fold(job: Job, names: Sequence[str], targets: np.ndarray) -> dict[str
     )
     if set(scored) != set(names):
         return None
-    kept: dict[str, Any] = {"scores": np.stack([scored[name] for name in names])}
-    for subset in ("test", "noisy"):
-        if subset in parts[0]:
-            kept[subset] = np.mean([p[subset] for p in parts], axis=0)
-            kept[f"{subset}_names"] = parts[0][f"{subset}_names"]
     place = {name: i for i, name in enumerate(names)}
     judged = [(targets[[place[name] for name in p["names"].tolist()]], p["held_out"]) for p in parts]
-    folds = {"lwlrap": [round(lwlrap(*pair), 4) for pair in judged]}
+    by_fold = {"lwlrap": [round(lwlrap(*pair), 4) for pair in judged]}
     if (targets.sum(axis=1) == 1).all():
-        folds["accuracy"] = [round(accuracy(*pair), 4) for pair in judged]
-    return kept | {"minutes": float(sum(p["minutes"] for p in parts)), "folds": folds}
+        by_fold["accuracy"] = [round(accuracy(*pair), 4) for pair in judged]
+    scores = np.stack([scored[name] for name in names])
+    return {"scores": scores, "minutes": float(sum(p["minutes"] for p in parts)), "folds": by_fold}
 
 
 def report(path: Path, trials: Sequence[Trial], stores: Path, work: Path) -> None:
@@ -252,7 +238,7 @@ def report(path: Path, trials: Sequence[Trial], stores: Path, work: Path) -> Non
             done[trial.name] = {seed: each["scores"] for seed, each in complete.items()}
             rows.append(row_of(trial, complete, targets, manifest, done.get(trial.against, {}), groups))
         figures = {
-            "command": f"python bench/campaign.py run {path} --stores stores --work work --jobs 16",
+            "command": f"python bench/campaign.py run {path} --stores stores --work work",
             **provenance("earmark", "torch", "pytorch-lightning", "numpy"),
             "collection": collection,
             "n_clips": len(manifest),

@@ -1,6 +1,6 @@
 """How fast recordings are tagged, decode included, beside other taggers; with one core and with two.
 
-    python bench/tagging.py                                   # everything: about an hour and a half on two cores
+    python bench/tagging.py                                   # everything: about half an hour on two cores
     python bench/tagging.py --part speed --part stages        # some parts; the others' figures stay
     python bench/tagging.py --minutes-of-audio 2 --files 200 --results /tmp/trial   # a trial
 

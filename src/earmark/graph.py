@@ -1,9 +1,8 @@
 """What an ONNX file says of its graph, and how it is made to give more: read from its bytes, without the library onnx.
 
-The format is Protocol Buffers' wire format: a message is fields one after the other, each a key (its number and kind)
-and a value. Fields that are not asked for, the weights above all, are stepped over. A message that stands twice means
-both together (https://protobuf.dev/programming-guides/encoding/#last-one-wins), so a graph gets outputs by a few bytes
-behind the file, and nothing in it is written anew.
+Fields that are not asked for, the weights above all, are stepped over. A message that stands twice means both together
+(https://protobuf.dev/programming-guides/encoding/#last-one-wins), so a graph gets outputs by a few bytes behind the
+file, and nothing in it is written anew.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from earmark.wire import LENGTH, fields
+
 # numbers of fields, by https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _MODEL_GRAPH = 7
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_OUTPUT = 1, 5, 12
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR = 1, 2, 4
 _TENSOR_NAME, _VALUE_NAME = 8, 1
-
-_VARINT, _FIXED_64, _LENGTH, _FIXED_32 = 0, 1, 2, 5
 
 LINEAR = ("Gemm", "MatMul")
 """Operators that are a linear layer when one of their inputs is constant."""
@@ -59,7 +58,7 @@ def read_graph(content: bytes) -> Graph:
     """
     nodes, stored = [], set[str]()
     for graph in _messages(memoryview(content), _MODEL_GRAPH):
-        for number, value in _fields(graph):
+        for number, value in _parts(graph):
             if number == _GRAPH_NODE:
                 nodes.append(_node(value))
             elif number == _GRAPH_INITIALIZER:
@@ -126,7 +125,7 @@ def _constants(graph: Graph) -> set[str]:
 
 def _node(content: memoryview) -> Node:
     operator, inputs, outputs = "", [], []
-    for number, value in _fields(content):
+    for number, value in _parts(content):
         if number == _NODE_OPERATOR:
             operator = str(value, "utf-8")
         elif number == _NODE_INPUT:
@@ -137,45 +136,16 @@ def _node(content: memoryview) -> Node:
 
 
 def _messages(content: memoryview, number: int) -> Iterator[memoryview]:
-    return (value for own, value in _fields(content) if own == number)
+    return (value for own, value in _parts(content) if own == number)
 
 
-def _fields(content: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and value of each field that has a length; the others, all of them numbers, are stepped over."""
-    position = 0
-    while position < len(content):
-        key, position = _varint(content, position)
-        kind, n_bytes = key & 7, 0
-        if kind == _VARINT:
-            _, position = _varint(content, position)
-        elif kind == _LENGTH:
-            n_bytes, position = _varint(content, position)
-        elif kind in {_FIXED_64, _FIXED_32}:
-            n_bytes = 8 if kind == _FIXED_64 else 4
-        else:
-            raise ValueError(f"no ONNX model: a field of kind {kind}")
-        if position + n_bytes > len(content):
-            raise ValueError("no ONNX model: it ends within a field")
-        if kind == _LENGTH:
-            yield key >> 3, content[position : position + n_bytes]
-        position += n_bytes
-
-
-def _varint(content: memoryview, position: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and where the next begins."""
-    number = shift = 0
-    while position < len(content):
-        byte = content[position]
-        position += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, position
-        shift += 7
-    raise ValueError("no ONNX model: it ends within a number")
+def _parts(content: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and value of each field but numbers."""
+    return ((number, value) for number, value in fields(content) if isinstance(value, memoryview))
 
 
 def _message(number: int, value: bytes) -> bytes:
-    return _as_varint(number << 3 | _LENGTH) + _as_varint(len(value)) + value
+    return _as_varint(number << 3 | LENGTH) + _as_varint(len(value)) + value
 
 
 def _as_varint(number: int) -> bytes:

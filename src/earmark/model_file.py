@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from earmark.errors import BundleError
+from earmark.wire import fields, varint
 
 PARTS = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -31,7 +32,6 @@ VALUES = {4, 5, 6, 7, 9, 10, 11}
 """Fields of a tensor."""
 
 VALUES_A_BYTE = 8
-VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 
 
 def check_model_file(path: Path, content: bytes | None = None) -> None:
@@ -49,14 +49,18 @@ def check_model_file(path: Path, content: bytes | None = None) -> None:
     BundleError
         When a tensor lies in another file, is sparse, or is larger than what is there of it; or the file is damaged.
     """
-    if content is not None:
-        _check(path, memoryview(content))
-        return
+    try:
+        _check(path, _whole(path) if content is None else memoryview(content))
+    except ValueError as error:
+        raise _damaged(path) from error
+
+
+def _whole(path: Path) -> memoryview:
     with path.open("rb") as file:
         if not file.seek(0, 2):
             raise _damaged(path)
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed with the last part that refers to it
-    _check(path, memoryview(mapped))
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return memoryview(mapped)  # closed with the last part that refers to it
 
 
 def _check(path: Path, whole: memoryview) -> None:
@@ -69,7 +73,7 @@ def _check(path: Path, whole: memoryview) -> None:
         if message == "sparse tensor":
             raise BundleError(f"{path}: holds a sparse tensor, which no bundle does; take the original")
         seen = set()
-        for number, value in _fields(path, part):
+        for number, value in fields(part):
             if number in PARTS[message] and isinstance(value, memoryview):
                 if number in seen and (message, number) in ONCE:
                     raise _damaged(path)
@@ -80,14 +84,14 @@ def _check(path: Path, whole: memoryview) -> None:
 def _check_tensor(path: Path, tensor: memoryview) -> None:
     dims: list[int] = []
     n_bytes = 0
-    for number, value in _fields(path, tensor):
+    for number, value in fields(tensor):
         if number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0):
             raise BundleError(
                 f"{path}: keeps weights in another file, and a bundle is one file that holds all; take the original, "
                 "or write it again with earmark"
             )
         if number == DIMS:
-            dims += [value] if isinstance(value, int) else _packed(path, value)
+            dims += [value] if isinstance(value, int) else _packed(value)
         elif number in VALUES:
             n_bytes += len(value) if isinstance(value, memoryview) else 1
     if math.prod(dims) > VALUES_A_BYTE * n_bytes and dims:
@@ -97,43 +101,11 @@ def _check_tensor(path: Path, tensor: memoryview) -> None:
         )
 
 
-def _fields(path: Path, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field of a message; a part of it where it has a length."""
-    place, end = 0, len(message)
-    while place < end:
-        key, place = _varint(path, message, place)
-        number, kind = key >> 3, key & 7
-        if kind == VARINT:
-            value, place = _varint(path, message, place)
-            yield number, value
-            continue
-        length = {EIGHT_BYTES: 8, FOUR_BYTES: 4}.get(kind)
-        if kind == LENGTH:
-            length, place = _varint(path, message, place)
-        if length is None or place + length > end:
-            raise _damaged(path)
-        yield number, message[place : place + length]
-        place += length
-
-
-def _packed(path: Path, values: memoryview) -> Iterator[int]:
+def _packed(values: memoryview) -> Iterator[int]:
     place = 0
     while place < len(values):
-        value, place = _varint(path, values, place)
+        value, place = varint(values, place)
         yield value
-
-
-def _varint(path: Path, message: memoryview, place: int) -> tuple[int, int]:
-    """A whole number of seven bits a byte, and the place behind it."""
-    value = shift = 0
-    while place < len(message) and shift < 70:
-        byte = message[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
-    raise _damaged(path)
 
 
 def _damaged(path: Path) -> BundleError:
