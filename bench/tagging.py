@@ -221,7 +221,6 @@ def measure_stages(path: str, model: str, n_threads: int) -> dict[str, Any]:
     from earmark.audio.resample import resample
     from earmark.bundle import Bundle
     from earmark.tagging import listener
-    from earmark.tagging.engine import BLOCK_S as READ_S
     from earmark.tagging.engine import Engine
     from earmark.tagging.tagger import load
 
@@ -235,7 +234,7 @@ def measure_stages(path: str, model: str, n_threads: int) -> dict[str, Any]:
         whole_s = time.perf_counter() - begun
 
         begun = time.perf_counter()
-        with stream(path, block_s=READ_S) as blocks:
+        with stream(path, block_s=None) as blocks:
             rate, n_samples = blocks.sample_rate, sum(map(len, blocks))
         alone["decode"] = time.perf_counter() - begun
 

@@ -67,6 +67,9 @@ class TestBlocks:
         blocks = list(stream(path, block_s=3.0))
         assert len(blocks) == 5
         np.testing.assert_array_equal(np.concatenate(blocks), decode(path).samples)
+        as_decoded = list(stream(path, block_s=None))
+        assert max(map(len, as_decoded)) < 14.0 * 44_100 / 2
+        np.testing.assert_array_equal(np.concatenate(as_decoded), np.concatenate(blocks))
 
     def test_a_part(self, tmp_path: Path) -> None:
         path = write_noise(tmp_path / "a.wav", 44_100, 2.0)

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
+from earmark.audio import sndfile
 from earmark.audio.decode import decode
 from earmark.audio.logmel import LogMelSpec
 from earmark.audio.picture import PictureSpec
@@ -47,7 +48,7 @@ LOG_MELS: dict[str, dict[str, Any]] = {
 def _short_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recordings of more than two seconds are streamed, in small blocks and chunks."""
     monkeypatch.setattr(engine_module, "WHOLE_S", 2.0)
-    monkeypatch.setattr(engine_module, "BLOCK_S", 0.7)
+    monkeypatch.setattr(sndfile, "FRAMES_PER_READ", round(0.7 * 22_050))
     monkeypatch.setattr(listener, "CHUNK_S", 4.0)
 
 

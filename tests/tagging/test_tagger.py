@@ -16,6 +16,7 @@ from earmark.audio.decode import resample
 from earmark.audio.picture import PictureSpec, picture, window_starts
 from earmark.bundle import Bundle
 from earmark.errors import AudioError, BundleError
+from earmark.tagging import tagger as tagger_module
 from earmark.tagging.tagger import WINDOWS_PER_CALL, Tag, Tagger, load, model_path
 
 MakeBundle = Callable[..., Path]
@@ -68,6 +69,18 @@ class TestScores:
         assert len(starts) == n_windows
         expected = np.mean([contrast(whole[..., start : start + 100]) for start in starts], axis=0)
         np.testing.assert_allclose(tagger.scores(waveform, RATE), expected, atol=1e-5)
+
+    def test_large_windows_are_fewer_in_a_call(self, tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert tagger.windows_per_call == WINDOWS_PER_CALL
+        monkeypatch.setattr(tagger_module, "PIXELS_PER_CALL", 3 * 24 * 100)
+        waveform = tone(300, 4.2)
+        n_given = []
+        outputs = Bundle.outputs
+        monkeypatch.setattr(Bundle, "outputs", lambda own, cut: n_given.append(len(cut)) or outputs(own, cut))
+        tagger.scores(waveform, RATE)
+        assert n_given == [3, 3, 2]
+        monkeypatch.setattr(tagger_module, "PIXELS_PER_CALL", 100)
+        assert tagger.windows_per_call == 1
 
     def test_a_short_clip_is_filled_up_with_silence(self, tagger: Tagger) -> None:
         waveform = tone(5000, 0.3)

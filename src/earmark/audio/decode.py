@@ -151,7 +151,7 @@ def stream(
     path: str | Path,
     sample_rate: int | None = None,
     *,
-    block_s: float = BLOCK_S,
+    block_s: float | None = BLOCK_S,
     start_s: float = 0.0,
     end_s: float | None = None,
 ) -> Stream:
@@ -162,7 +162,8 @@ def stream(
     path, sample_rate, start_s, end_s
         As in `decode`; end to end, the blocks are what that gives.
     block_s
-        Length of a block in seconds, to the nearest sample.
+        Length of a block in seconds, to the nearest sample; None for blocks as they are decoded, of any lengths, which
+        saves copying them.
 
     Returns
     -------
@@ -187,7 +188,7 @@ def stream(
 
 
 class Stream(Iterator[np.ndarray]):
-    """Blocks of a recording, (n_samples,) float32, all but the last of the same length; see `stream`.
+    """Blocks of a recording, (n_samples,) float32, all but the last of the length that was asked for; see `stream`.
 
     The file is closed at its end, at an error, and by `close` or the end of a `with`.
 
@@ -201,14 +202,14 @@ class Stream(Iterator[np.ndarray]):
         Length of what is read as the file states it, in seconds, if only as an estimate; `None` where it states none.
     """
 
-    def __init__(self, path: Path, sample_rate: int | None, block_s: float, part: _Part) -> None:
+    def __init__(self, path: Path, sample_rate: int | None, block_s: float | None, part: _Part) -> None:
         self._source = _open(path, sample_rate)
         try:
             self.sample_rate = self._source.sample_rate if sample_rate is None else sample_rate
             self.n_channels = self._source.n_channels
-            n_block = _block_length(block_s, self.sample_rate)
+            n_block = None if block_s is None else _block_length(block_s, self.sample_rate)
             pieces = _pieces(self._source, self.sample_rate, part)
-            self._blocks = _in_blocks(pieces, n_block)
+            self._blocks = pieces if n_block is None else _in_blocks(pieces, n_block)
             self.duration_s = part.stated_duration_s(self._source.duration_s)
         except BaseException:
             self._source.close()
@@ -335,7 +336,7 @@ def _check_file(path: Path) -> None:
         raise AudioError(f"{path}: is empty (0 bytes); fetch or export it again")
 
 
-def _pieces(source: Source, sample_rate: int, part: _Part) -> Iterator[np.ndarray]:
+def _pieces(source: Source, sample_rate: int, part: _Part) -> Generator[np.ndarray, None, None]:
     """Check a part by what the header states; give it as mono samples, in pieces of any length but 0."""
     if source.n_samples is not None:
         part.check(resampled_length(source.n_samples, source.sample_rate, sample_rate), sample_rate)
@@ -389,7 +390,9 @@ def _resampled(blocks: Iterable[np.ndarray], resampler: StreamResampler) -> Iter
     yield resampler.push(held, last=True)
 
 
-def _within(part: _Part, blocks: Iterable[np.ndarray], position: int, sample_rate: int) -> Iterator[np.ndarray]:
+def _within(
+    part: _Part, blocks: Iterable[np.ndarray], position: int, sample_rate: int
+) -> Generator[np.ndarray, None, None]:
     """Keep what belongs to a part, of blocks the first of which begins at `position`."""
     first, stop = part.bounds(sample_rate)
     for block in blocks:
@@ -415,7 +418,7 @@ def _in_blocks(pieces: Iterable[np.ndarray], n_block: int) -> Generator[np.ndarr
     for piece in pieces:
         while n_held + len(piece) >= n_block:
             n_taken = n_block - n_held
-            yield np.concatenate([*held, piece[:n_taken]])
+            yield np.concatenate([*held, piece[:n_taken]]) if held else piece[:n_taken]
             held, n_held, piece = [], 0, piece[n_taken:]
         if len(piece):
             held.append(piece)

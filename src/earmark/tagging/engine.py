@@ -35,9 +35,6 @@ R = TypeVar("R")
 WHOLE_S = 120.0
 """Recordings up to this long are heard at once, in seconds."""
 
-BLOCK_S = 15.0
-"""What is read at a time of a longer one."""
-
 
 class Engine:
     """Taggers that hear files together.
@@ -116,7 +113,7 @@ class Engine:
             Of the recording, in seconds.
         """
         path = Path(path)
-        with stream(path, block_s=BLOCK_S) as blocks:
+        with stream(path, block_s=None) as blocks:
             head, waveform = _beginning(blocks, self.whole_s)
             if waveform is not None:
                 heard = [t.heard(waveform.samples, waveform.sample_rate, key=path.name) for t in self.taggers]
@@ -137,7 +134,7 @@ class Engine:
         """Score a file's windows, for each tagger; see `Tagger.timeline`. `AudioError` when it cannot be read."""
         path = Path(path)
         networks = [network for t in self.taggers for network in t.networks]
-        with stream(path, block_s=BLOCK_S) as blocks:
+        with stream(path, block_s=None) as blocks:
             head, waveform = _beginning(blocks, self.whole_s)
             if waveform is not None:
                 parts = iter([network.network_timeline(waveform) for network in networks])
@@ -158,7 +155,7 @@ class Engine:
         n_samples = 0
 
         def submit(sink: _ClipMean | _Windows, ready: list[Callable[[], Heard]]) -> None:
-            waiting.extend((sink.add, self.submit(work)) for work in ready)
+            waiting.extend((sink.add, (self.submit if self._overlaps else _now)(work)) for work in ready)
 
         def settle(n_left: int) -> None:
             while len(waiting) > n_left:
@@ -182,11 +179,19 @@ class Engine:
 
     def submit(self, work: Callable[[], R]) -> Future[R]:
         """Have the pool call something, after what it was given before; without a pool, it is called here."""
-        if self._pool is not None:
-            return self._pool.submit(work)
-        done: Future[R] = Future()
-        done.set_result(work())
-        return done
+        return self._pool.submit(work) if self._pool is not None else _now(work)
+
+    @property
+    def _overlaps(self) -> bool:
+        """Whether a recording is read on while it is heard; two threads that share one core only hinder each other."""
+        return self.n_workers > 1 or any(network.bundle.on_gpu for t in self.taggers for network in t.networks)
+
+
+def _now(work: Callable[[], R]) -> Future[R]:
+    """Call something; gives its result as a pool would."""
+    done: Future[R] = Future()
+    done.set_result(work())
+    return done
 
 
 @dataclass
@@ -246,7 +251,7 @@ def _beginning(blocks: Stream, whole_s: float) -> tuple[list[np.ndarray], Wavefo
         n_samples += len(block)
         if n_samples > whole_s * blocks.sample_rate:
             return head, None
-    return [], Waveform(np.concatenate(head), blocks.sample_rate)
+    return [], Waveform(head[0] if len(head) == 1 else np.concatenate(head), blocks.sample_rate)
 
 
 def _whole_scores(network: Tagger, path: Path, tta: TtaSpec | None, whole_s: float) -> np.ndarray | None:

@@ -96,6 +96,35 @@ def within(blocks: Iterable[np.ndarray], first: int, stop: int | None) -> Iterat
         position += len(block)
 
 
+class _Held:
+    """Samples that come in parts and are joined once, when they are wanted; what was given is never written to."""
+
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+        self.n_samples = 0
+
+    def append(self, samples: np.ndarray) -> None:
+        """Put (n,) float32 behind what is held."""
+        self._parts.append(samples)
+        self.n_samples += len(samples)
+
+    def prepend(self, samples: np.ndarray) -> None:
+        """Put (n,) float32 before what is held."""
+        self._parts.insert(0, samples)
+        self.n_samples += len(samples)
+
+    def joined(self) -> np.ndarray:
+        """All that is held, (n_samples,) float32."""
+        if len(self._parts) != 1:
+            self._parts = [np.concatenate([np.empty(0, dtype=np.float32), *self._parts])]
+        return self._parts[0]
+
+    def drop(self, n_first: int) -> None:
+        """Let go of the first samples."""
+        self._parts = [self.joined()[n_first:].copy()]
+        self.n_samples -= n_first
+
+
 class Listener:
     """A network at a recording that is longer than its windows.
 
@@ -120,7 +149,7 @@ class Listener:
         self._n_resampled = 0
         self._last_sample = np.empty(0, dtype=np.float32)
         self._begun = False
-        self._held = np.empty(0, dtype=np.float32)
+        self._held = _Held()
         self._held_from = 0  # frame that begins with the first sample held
         self._next_start = 0
         self._last_start = -1
@@ -139,8 +168,8 @@ class Listener:
         """Give the rest of the work, after the last block."""
         ready = self._hold(self._resampler.push(np.empty(0, dtype=np.float32), last=True))
         _, after = padding_samples(self._log_mel)
-        tail = self._held[-after - 1 :]
-        self._held = np.concatenate([self._held, pad_ends(tail, 0, after, self._log_mel)[len(tail) :]])
+        tail = self._held.joined()[-after - 1 :]
+        self._held.append(pad_ends(tail, 0, after, self._log_mel)[len(tail) :])
         starts = self._due_starts()
         last = self.n_frames - self.window_frames
         if last > max([self._last_start, *starts]):
@@ -151,7 +180,7 @@ class Listener:
     def n_frames(self) -> int:
         """Frames so far."""
         extra = self._window_samples(1)
-        return self._held_from + max(0, (len(self._held) - extra) // self._log_mel.hop_length + 1)
+        return self._held_from + max(0, (self._held.n_samples - extra) // self._log_mel.hop_length + 1)
 
     def _window_samples(self, n_frames: int) -> int:
         n_samples = window_samples(self._log_mel, n_frames)
@@ -164,12 +193,14 @@ class Listener:
             joined = np.concatenate([self._last_sample, samples])
             self._last_sample = samples[-1:]
             samples = emphasize(joined, self._log_mel) if len(joined) > 1 else joined[:0]
-        self._held = np.concatenate([self._held, samples])
+        self._held.append(samples)
         before, _ = padding_samples(self._log_mel)
         if not self._begun:
-            if len(self._held) <= before:  # not enough to mirror
+            if self._held.n_samples <= before:  # not enough to mirror
                 return []
-            self._held, self._begun = pad_ends(self._held, before, 0, self._log_mel), True
+            begin = self._held.joined()[: before + 1]
+            self._held.prepend(pad_ends(begin, before, 0, self._log_mel)[:before])
+            self._begun = True
         starts = self._due_starts()
         n_ready = len(starts) // self._n_chunk * self._n_chunk
         return self._chunks(starts[:n_ready], keep=1) if n_ready else []
@@ -195,14 +226,14 @@ class Listener:
             self._next_start = (starts[-1] // self.hop_frames + 1) * self.hop_frames
             # the window that ends with the recording begins behind the last one
             n_past = self._last_start - self._held_from
-            self._held = self._held[n_past * self._log_mel.hop_length :].copy() if keep else self._held[:0]
+            self._held.drop(n_past * self._log_mel.hop_length if keep else self._held.n_samples)
             self._held_from += n_past
         return ready
 
     def _chunk(self, starts: list[int]) -> Callable[[], Heard]:
         first, hop = starts[0] - self._held_from, self._log_mel.hop_length
         n_frames = starts[-1] - starts[0] + self.window_frames
-        samples = self._held[first * hop :][: self._window_samples(n_frames)].copy()
+        samples = self._held.joined()[first * hop :][: self._window_samples(n_frames)]
         return lambda: (np.array(starts), self._scores(samples, n_frames, [start - starts[0] for start in starts]))
 
     def _scores(self, samples: np.ndarray, n_frames: int, starts: list[int]) -> np.ndarray:

@@ -31,7 +31,10 @@ AUTO: Literal["auto"] = "auto"
 Threshold = float | Literal["auto"] | None
 
 WINDOWS_PER_CALL = 8
-"""Windows scored at a time: more overflow the caches and gain nothing."""
+"""Windows scored at a time, at the most: more overflow the caches and gain nothing."""
+
+PIXELS_PER_CALL = 100_000
+"""What they show together, in bands times frames: large windows overflow the caches when they are fewer."""
 
 WINDOWS_PER_GPU_CALL = 128
 """On a GPU, which is idle between calls, they are more."""
@@ -411,7 +414,10 @@ class Tagger:
     @property
     def windows_per_call(self) -> int:
         """How many windows the network is best given at a time."""
-        return WINDOWS_PER_GPU_CALL if self.bundle.on_gpu else WINDOWS_PER_CALL
+        if self.bundle.on_gpu:
+            return WINDOWS_PER_GPU_CALL
+        n_pixels = self.picture_spec.log_mel.n_mels * self.bundle.spec.window_frames
+        return min(max(PIXELS_PER_CALL // n_pixels, 1), WINDOWS_PER_CALL)
 
     def score_windows(self, cut: np.ndarray) -> np.ndarray:
         """Score what `cut` gives, some windows at a time: (n_windows, n_labels) float32 in [0, 1], then features."""
