@@ -25,7 +25,7 @@ from earmark.parallel import workers
 from earmark.serving.limits import Limits
 from earmark.serving.metrics import Metrics
 from earmark.serving.problems import Problem
-from earmark.serving.recordings import Abandoned, named, read, unreadable
+from earmark.serving.recordings import Abandoned, Scratch, read, unreadable
 from earmark.serving.schedule import Schedule
 from earmark.serving.scoring import Prepared, Scored, Scorer
 from earmark.tagging.engine import Engine
@@ -141,19 +141,18 @@ class Batcher:
 
     def _work(self) -> None:
         """In a thread of the pool, until the server stops."""
-        while (taken := self._schedule.take()) is not None:
-            if isinstance(taken, list):
-                try:
+        with Scratch(self._folder) as scratch:
+            while (taken := self._schedule.take()) is not None:
+                if isinstance(taken, list):
                     self._score(taken)
-                finally:
                     self._schedule.scored()
-            else:
-                self._schedule.decoded(taken, self._decoded(taken))
+                else:
+                    self._schedule.decoded(taken, self._decoded(taken, scratch))
 
-    def _decoded(self, job: _Job) -> Prepared | None:
+    def _decoded(self, job: _Job, scratch: Scratch) -> Prepared | None:
         """From bytes to windows; none where there is an answer already."""
         try:
-            with named(job.spool, self._folder) as path:
+            with scratch.named(job.spool) as path:
                 if job.abandoned.is_set():
                     raise Abandoned
                 started = time.perf_counter()
