@@ -331,7 +331,7 @@ def test_requests_share_calls_of_the_network_under_load(
         go.set()
         return [response.json()["tags"][0]["label"] for response in await asyncio.gather(*asked)]
 
-    assert ask(calls, limits={"n_workers": 1}) == ["low", "mid", "high"] * 4
+    assert ask(calls, limits={"n_workers": 1, "max_decodes": 2}) == ["low", "mid", "high"] * 4
     assert sum(sizes) == 24  # two windows each
     assert len(sizes) <= 5  # the first ones, who had no company, and then eight at a time
 

@@ -1,9 +1,9 @@
-"""Work that waits in a queue of bounded length: recordings are decoded on some threads, and scored together on others.
+"""Work that waits in a queue of bounded length: recordings are decoded one by one, and scored together.
 
-    admitted → decoded and cut (`max_decodes` threads) → scored with whatever else is ready (`n_workers` threads)
+    admitted → decoded and cut (`max_decodes` at a time) → scored with whatever else is ready (`n_workers` at a time)
 
-A recording that is too long to be scored at once is streamed by a decoding thread, its chunks scored in turn with the
-rest.
+One kind of thread does both; see `Schedule`. A recording that is too long to be scored at once is streamed by such a
+thread, its chunks scored in the engine's pool.
 
 No time is spent waiting for company: under load it is there, and without load nobody should wait.
 """
@@ -14,7 +14,6 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,8 @@ from earmark.parallel import workers
 from earmark.serving.limits import Limits
 from earmark.serving.metrics import Metrics
 from earmark.serving.problems import Problem
-from earmark.serving.recordings import Abandoned, named, read, unreadable
+from earmark.serving.recordings import Abandoned, Scratch, read, unreadable
+from earmark.serving.schedule import Schedule
 from earmark.serving.scoring import Prepared, Scored, Scorer
 from earmark.tagging.engine import Engine
 from earmark.tagging.tagger import Tagger
@@ -68,15 +68,21 @@ class Batcher:
         self.n_pending = 0
         self._engine = Engine([tagger], limits.n_workers)
         self._scorer = Scorer(self._engine)
-        self._ready: deque[tuple[_Job, Prepared]] = deque()
-        self._taking = threading.Lock()
+        self._schedule = Schedule[_Job](limits.max_decodes, limits.n_workers, self._scorer.windows_per_call)
+        # on a processor, more threads than it has cores wait for each other; a GPU's call needs no core
+        on_gpu = any(network.bundle.on_gpu for network in tagger.networks)
+        both = (limits.max_decodes, limits.n_workers)
+        self.n_threads = sum(both) if on_gpu else max(both)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-")))
         self._stack.enter_context(self._engine)
-        self._pool = self._stack.enter_context(workers(self.limits.max_decodes))
+        pool = self._stack.enter_context(workers(self.n_threads))
+        self._stack.callback(self._schedule.close)
+        for _ in range(self.n_threads):
+            pool.submit(self._work)
         return self
 
     def __exit__(
@@ -118,7 +124,7 @@ class Batcher:
         jobs = [_Job(spool, timeline, self._loop.create_future()) for spool in spools]
         for job in jobs:
             self.n_pending += 1
-            self._pool.submit(self._decode, job)
+            self._schedule.add(job)
         self.metrics.pending.set(self.n_pending)
         try:
             said = await asyncio.gather(*(job.answer for job in jobs), return_exceptions=True)
@@ -133,23 +139,32 @@ class Batcher:
             return said
         raise said
 
-    def _decode(self, job: _Job) -> None:
-        """In a thread of the pool: from bytes to windows."""
+    def _work(self) -> None:
+        """In a thread of the pool, until the server stops."""
+        with Scratch(self._folder) as scratch:
+            while (taken := self._schedule.take()) is not None:
+                if isinstance(taken, list):
+                    self._score(taken)
+                    self._schedule.scored()
+                else:
+                    self._schedule.decoded(taken, self._decoded(taken, scratch))
+
+    def _decoded(self, job: _Job, scratch: Scratch) -> Prepared | None:
+        """From bytes to windows; none where there is an answer already."""
         try:
-            with named(job.spool, self._folder) as path:
+            with scratch.named(job.spool) as path:
                 if job.abandoned.is_set():
                     raise Abandoned
                 started = time.perf_counter()
                 said = self._prepared(job, path)
                 self.metrics.decoding_s.observe(time.perf_counter() - started)
         except Exception as error:
-            self._finish(job, error)
-            return
-        if isinstance(said, Scored):
-            self._finish(job, said)
-        else:
-            self._ready.append((job, said))
-            self._engine.submit(self._score_ready)
+            self._finish([(job, error)])
+            return None
+        if isinstance(said, Prepared):
+            return said
+        self._finish([(job, said)])
+        return None
 
     def _prepared(self, job: _Job, path: Path) -> Prepared | Scored:
         waveform, duration_s = read(path, self.limits, self._scorer.whole_s, job.abandoned.is_set)
@@ -161,24 +176,9 @@ class Batcher:
         except AudioError as error:
             raise unreadable(error, path) from error
 
-    def _score_ready(self) -> None:
-        """In a thread of the engine: score what is ready, as much as fits one call of the network."""
-        batch: list[tuple[_Job, Prepared]] = []
-        n_windows = 0
-        with self._taking:
-            while self._ready and (
-                not batch or n_windows + self._ready[0][1].n_windows <= self._scorer.windows_per_call
-            ):
-                batch.append(self._ready.popleft())
-                n_windows += batch[-1][1].n_windows
-        if batch:  # what this was called for may have gone with what was ready before
-            self._score(batch)
-
     def _score(self, batch: list[tuple[_Job, Prepared]]) -> None:
         wanted = [(job, prepared) for job, prepared in batch if not job.abandoned.is_set()]
-        for job, _ in batch:
-            if job.abandoned.is_set():
-                self._finish(job, Abandoned())
+        self._finish([(job, Abandoned()) for job, _ in batch if job.abandoned.is_set()])
         if not wanted:
             return
         started = time.perf_counter()
@@ -189,19 +189,20 @@ class Batcher:
             said = [error for _ in wanted]
         self.metrics.scoring_s.observe(time.perf_counter() - started)
         self.metrics.batch_size.observe(len(wanted))
-        for (job, _), one in zip(wanted, said, strict=True):
-            self._finish(job, one)
+        self._finish([(job, one) for (job, _), one in zip(wanted, said, strict=True)])
 
-    def _finish(self, job: _Job, said: Scored | Exception) -> None:
-        self._loop.call_soon_threadsafe(self._settle, job, said)
+    def _finish(self, said: list[tuple[_Job, Scored | Exception]]) -> None:
+        if said:
+            self._loop.call_soon_threadsafe(self._settle, said)
 
-    def _settle(self, job: _Job, said: Scored | Exception) -> None:
+    def _settle(self, said: list[tuple[_Job, Scored | Exception]]) -> None:
         """In the loop: make room, and answer."""
-        self.n_pending -= 1
+        self.n_pending -= len(said)
         self.metrics.pending.set(self.n_pending)
-        if job.answer.done():
-            return
-        if isinstance(said, Exception):
-            job.answer.set_exception(said)
-        else:
-            job.answer.set_result(said)
+        for job, one in said:
+            if job.answer.done():
+                continue
+            if isinstance(one, Exception):
+                job.answer.set_exception(one)
+            else:
+                job.answer.set_result(one)
