@@ -199,7 +199,7 @@ def measure_nodes(bench: Bench) -> dict[str, Any]:
     timed(tag(files, local, "--format", "parquet"))
     with two_nodes() as nodes:
         command = [*nodes.prefix, *tag(files, there, "--on", "ray")]
-        whole_s, _ = tag_and_break(command, there, n, lambda _: 1, {"RAY_ADDRESS": nodes.address})
+        whole_s, _ = tag_and_break(command, there, n, lambda _: 1, nodes.environment)
         equal = rows(there) == rows(local)
         command = [*nodes.prefix, *tag(files, there, "--on", "ray")]
         n_actors: list[int] = []
@@ -209,7 +209,7 @@ def measure_nodes(bench: Bench) -> dict[str, Any]:
             nodes.cut()
             return 1
 
-        cut_s, n_cut = tag_and_break(command, there, n, cut, {"RAY_ADDRESS": nodes.address})
+        cut_s, n_cut = tag_and_break(command, there, n, cut, nodes.environment)
     return {
         "n_files": n,
         "kind": nodes.kind,
