@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ACTOR = b"ray::MapWorker"
+ACTOR = b"ray::Tagging"
 HEAD, OTHER = "10.177.0.1", "10.177.0.2"
 PORT = 26_379
 QUIET = {
