@@ -233,8 +233,8 @@ def measure_hours(bench: Bench) -> list[dict[str, float]]:
     """Seconds by the length of one recording, all cores."""
     figures = []
     for share in (60, 6, 1):
-        n_minutes = bench.arguments.minutes / share
-        path = bench.folder / f"{n_minutes:g}-minutes.wav"
+        n_minutes = max(bench.arguments.minutes / share, CLIP_S / 60)
+        path = bench.folder / f"{n_minutes:.3g}-minutes.wav"
         blocks = [soundfile.read(clip, dtype="float32")[0] for clip in clips(bench.folder)]
         with soundfile.SoundFile(path, "w", RATE, 1) as file:
             for i in range(round(n_minutes * 60 / CLIP_S)):
