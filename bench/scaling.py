@@ -1,6 +1,6 @@
 """What tagging and training cost as they grow, on this machine and over Ray, and what is lost when parts of it die.
 
-    python bench/scaling.py                                        # everything, at full size: some hours on two cores
+    python bench/scaling.py                                        # everything, at full size: some twenty minutes on two idle cores
     python bench/scaling.py --part ray --part nodes                # some parts; the others' figures stay
     python bench/scaling.py --files 200 --clips 60 --minutes 2 --results /tmp/trial   # a trial
 
@@ -312,8 +312,7 @@ def measure_clips(bench: Bench) -> list[dict[str, float]]:
     from earmark.audio.synth import LABELS
 
     figures = []
-    for share in (10, 3, 1):
-        n = max(20, bench.arguments.clips // share)
+    for n in sorted({max(20, bench.arguments.clips // share) for share in (10, 3, 1)}):
         collection = bench.folder / f"{n}-clips"
         collection.mkdir()
         table = ["path,labels"]
