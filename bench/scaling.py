@@ -1,6 +1,6 @@
 """What tagging and training cost as they grow, on this machine and over Ray, and what is lost when parts of it die.
 
-    python bench/scaling.py                                        # everything, at full size: some twenty minutes on two idle cores
+    python bench/scaling.py                                        # everything: twenty minutes on two idle cores
     python bench/scaling.py --part ray --part nodes                # some parts; the others' figures stay
     python bench/scaling.py --files 200 --clips 60 --minutes 2 --results /tmp/trial   # a trial
 
