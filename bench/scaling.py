@@ -1,6 +1,6 @@
 """What tagging and training cost as they grow, on this machine and over Ray, and what is lost when parts of it die.
 
-    python bench/scaling.py                                        # everything, at full size: some hours on two cores
+    python bench/scaling.py                                        # everything: twenty minutes on two idle cores
     python bench/scaling.py --part ray --part nodes                # some parts; the others' figures stay
     python bench/scaling.py --files 200 --clips 60 --minutes 2 --results /tmp/trial   # a trial
 
@@ -199,7 +199,7 @@ def measure_nodes(bench: Bench) -> dict[str, Any]:
     timed(tag(files, local, "--format", "parquet"))
     with two_nodes() as nodes:
         command = [*nodes.prefix, *tag(files, there, "--on", "ray")]
-        whole_s, _ = tag_and_break(command, there, n, lambda _: 1, {"RAY_ADDRESS": nodes.address})
+        whole_s, _ = tag_and_break(command, there, n, lambda _: 1, nodes.environment)
         equal = rows(there) == rows(local)
         command = [*nodes.prefix, *tag(files, there, "--on", "ray")]
         n_actors: list[int] = []
@@ -209,7 +209,7 @@ def measure_nodes(bench: Bench) -> dict[str, Any]:
             nodes.cut()
             return 1
 
-        cut_s, n_cut = tag_and_break(command, there, n, cut, {"RAY_ADDRESS": nodes.address})
+        cut_s, n_cut = tag_and_break(command, there, n, cut, nodes.environment)
     return {
         "n_files": n,
         "kind": nodes.kind,
@@ -233,8 +233,8 @@ def measure_hours(bench: Bench) -> list[dict[str, float]]:
     """Seconds by the length of one recording, all cores."""
     figures = []
     for share in (60, 6, 1):
-        n_minutes = bench.arguments.minutes / share
-        path = bench.folder / f"{n_minutes:g}-minutes.wav"
+        n_minutes = max(bench.arguments.minutes / share, CLIP_S / 60)
+        path = bench.folder / f"{n_minutes:.3g}-minutes.wav"
         blocks = [soundfile.read(clip, dtype="float32")[0] for clip in clips(bench.folder)]
         with soundfile.SoundFile(path, "w", RATE, 1) as file:
             for i in range(round(n_minutes * 60 / CLIP_S)):
@@ -312,8 +312,7 @@ def measure_clips(bench: Bench) -> list[dict[str, float]]:
     from earmark.audio.synth import LABELS
 
     figures = []
-    for share in (10, 3, 1):
-        n = max(20, bench.arguments.clips // share)
+    for n in sorted({max(20, bench.arguments.clips // share) for share in (10, 3, 1)}):
         collection = bench.folder / f"{n}-clips"
         collection.mkdir()
         table = ["path,labels"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ACTOR = b"ray::MapWorker"
+ACTOR = b"ray::Tagging"
 HEAD, OTHER = "10.177.0.1", "10.177.0.2"
 PORT = 26_379
 QUIET = {
@@ -22,6 +23,9 @@ QUIET = {
     "OMP_NUM_THREADS": "1",
     "RAY_raylet_start_wait_time_s": "120",  # a loaded machine may be slow to start one
 }
+AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+"""Nodes ask for a token, those that join them and callers as well."""
+
 START_S = 180.0
 """How long a node may take to start."""
 
@@ -77,8 +81,8 @@ class Nodes:
         In words.
     prefix
         What stands before a command.
-    address
-        Of the first.
+    environment
+        What a command needs in its environment to find the first.
     second
         Process of the second.
     cut
@@ -87,7 +91,7 @@ class Nodes:
 
     kind: str
     prefix: list[str]
-    address: str
+    environment: dict[str, str]
     second: int
     cut: Callable[[], object]
 
@@ -117,7 +121,7 @@ def two_nodes() -> Iterator[Nodes]:
                         os.kill(pid, signal.SIGKILL)
 
         kind = "network namespaces, the second's link taken down" if namespaced else "processes, the second's killed"
-        yield Nodes(kind, inside[0], f"{addresses[0]}:{PORT}", started[1].pid, cut)
+        yield Nodes(kind, inside[0], {"RAY_ADDRESS": f"{addresses[0]}:{PORT}", **AUTH}, started[1].pid, cut)
     finally:
         for process in started:
             for pid in [*descendants(process.pid), process.pid]:
@@ -131,7 +135,7 @@ def two_nodes() -> Iterator[Nodes]:
 def start_node(command: list[str]) -> subprocess.Popen[str]:
     """Start a node, and wait until it says that it is up."""
     with tempfile.NamedTemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, text=True, env=quiet())
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, text=True, env=quiet(AUTH))
         until = time.monotonic() + START_S
         while "Ray runtime started" not in Path(said.name).read_text():
             if process.poll() is not None or time.monotonic() > until:

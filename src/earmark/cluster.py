@@ -20,7 +20,6 @@ OBJECT_STORE_BYTES = 200 << 20
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning at each start
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_DATA_LOG_LEVEL": "ERROR",
 }
 """Keeps Ray's talk off the user's terminal, unless the user says otherwise."""
 
@@ -63,7 +62,6 @@ def cluster(place: str, *, n_cores: int | None = None) -> Iterator[Any]:
         os.environ.setdefault(name, value)
     try:
         import ray
-        import ray.data
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"--on {place} ({error.name})", "ray") from error
     if ray.is_initialized():

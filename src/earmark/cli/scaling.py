@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from earmark.cli.terminal import say
 from earmark.cli.timeline import given
-from earmark.cluster import LOCAL, cluster
+from earmark.cluster import cluster
 from earmark.tagging.choosing import Choice
 from earmark.tagging.index import maker_of
 from earmark.tagging.library import Library
@@ -23,7 +23,6 @@ from earmark.tagging.scale import (
     jobs_of,
     known,
     make_parts,
-    make_parts_from_outside,
     n_actors_of,
     sources_of,
 )
@@ -84,8 +83,7 @@ def _make(
         n_actors = n_workers or n_actors_of(ray)
         jobs = jobs_of(missing, setting.maker, n_actors, first=next_number(there))
         with tqdm(total=len(missing), unit="file", disable=len(missing) < 2) as bar:
-            make = make_parts if place == LOCAL else make_parts_from_outside
-            for done in make(ray, jobs, setting, n_actors):
+            for done in make_parts(ray, jobs, setting, n_actors):
                 made.append(done)
                 for failure in done.failures:
                     say(failure)

@@ -1,4 +1,4 @@
-"""A library over the cores of a cluster, by Ray Data and a pool of actors that each hold the networks.
+"""A library over the cores of a cluster, by Ray and a pool of actors that each hold the networks.
 
 Recordings are divided into parts. An actor tags a part and writes its rows itself, whole or not at all, so that little
 more than names goes over the wire. Ray starts a lost actor anew and gives it the parts that it had not finished,
@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from earmark.bundle import Bundle
 from earmark.errors import AudioError, EarmarkError, RunError
@@ -38,17 +37,18 @@ PART_FILES = 256
 PART_BYTES = 256 << 20
 """A part of long recordings ends with the one that makes it this large."""
 
-PARTS_AN_ACTOR = 8
-"""Of a small library, parts are smaller, so that each actor gets several."""
+PARTS_LEFT = 2
+"""A part holds no more than what would leave so many as large for each actor: towards the end they get smaller, so that
+all actors end at about the same time."""
+
+PARTS_AHEAD = 2
+"""Parts that an actor is given before the first is done, so that it never waits for the next."""
 
 FETCHERS = 4
 """Files behind addresses that an actor fetches at a time."""
 
 CORES_AN_ACTOR = 0.5
 """What an actor reserves of its core: where a machine is lost, the others have room for its actors."""
-
-LOOK_EVERY_S = 0.5
-"""How often a caller outside of the cluster asks what is done."""
 
 N_DEATHS = 2
 """How many actors may die over one recording, before it is left out and named."""
@@ -115,18 +115,15 @@ class Setting(msgspec.Struct, frozen=True):
 class Ledger:
     """An actor that outlives the others, and knows over which recordings they died.
 
-    Recordings are noted from a part's second attempt on alone, so that nothing is the slower for it as a rule.
+    Only an actor that was started anew notes its recordings, so that nothing is the slower for it as a rule.
     """
 
     def __init__(self) -> None:
         self._notes: dict[str, Counter[int]] = {}
 
-    def begin(self, part: str) -> Counter[int] | None:
-        """Note an attempt at a part; gives how often each of its recordings was begun before, at the first None."""
-        if part not in self._notes:
-            self._notes[part] = Counter()
-            return None
-        return self._notes[part]
+    def begin(self, part: str) -> Counter[int]:
+        """How often each recording of a part was begun and not survived."""
+        return self._notes.setdefault(part, Counter())
 
     def note(self, part: str, number: int, ends: bool) -> None:
         """Note that a recording of a part is begun, or that it has been survived."""
@@ -156,11 +153,10 @@ class Tagging:
         self._opened = ExitStack()
         self._choose = Chooser(self._opened.enter_context(Engine(taggers, 1)), self._setting.choice)
         self._folder = PartsFolder(self._setting.output)
+        self._was_lost = ray.get_runtime_context().was_current_actor_reconstructed
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Make the parts of a batch, as Ray Data gives it: jobs and what became of them are JSON in bytes."""
-        done = [self.make(msgspec.json.decode(job, type=Job)) for job in batch["job"]]
-        return {"done": np.array([msgspec.json.encode(one) for one in done], dtype=object)}
+    def begin(self) -> None:
+        """Answer, once it is there."""
 
     def make(self, job: Job) -> Done:
         """Tag the recordings of a part, and write it."""
@@ -183,7 +179,7 @@ class Tagging:
 
     def _heard(self, job: Job) -> Iterator[tuple[Source, str, list[Tag] | AudioError]]:
         """Recordings with the states in which they are heard, and their tags; some are fetched ahead."""
-        begun: Counter[int] | None = self._ray.get(self._ledger.begin.remote(job.name))
+        begun: Counter[int] | None = self._ray.get(self._ledger.begin.remote(job.name)) if self._was_lost else None
         sources = job.sources
         with TemporaryDirectory(prefix="earmark-") as folder, ThreadPoolExecutor(FETCHERS) as fetchers:
 
@@ -257,13 +253,12 @@ def known(
 
 def jobs_of(sources: Sequence[Source], maker: Maker, n_actors: int, first: int) -> list[Job]:
     """Divide recordings into parts, in their order; `first` is the number of the first part."""
-    n_most = min(PART_FILES, max(1, -(-len(sources) // (PARTS_AN_ACTOR * n_actors))))
     groups: list[list[Source]] = []
-    n_bytes = 0
-    for source in sources:
+    n_bytes = n_most = 0
+    for i, source in enumerate(sources):
         if not groups or len(groups[-1]) >= n_most or n_bytes >= PART_BYTES:
             groups.append([])
-            n_bytes = 0
+            n_bytes, n_most = 0, min(PART_FILES, max(1, (len(sources) - i) // (PARTS_LEFT * n_actors)))
         groups[-1].append(source)
         n_bytes += _size(source.name)
     return [Job(part_name(first + i, group, maker), group) for i, group in enumerate(groups)]
@@ -275,7 +270,7 @@ def make_parts(ray: Any, jobs: Sequence[Job], setting: Setting, n_actors: int) -
     Parameters
     ----------
     ray
-        The module, connected to a cluster.
+        The module, connected to a cluster, of which this process may be part or not.
     jobs
         What is to be made.
     setting
@@ -288,69 +283,35 @@ def make_parts(ray: Any, jobs: Sequence[Job], setting: Setting, n_actors: int) -
     EarmarkError
         When a part cannot be written, or the cluster gives up.
     """
-    from ray.data import ActorPoolStrategy, DataContext
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    lasting = {"max_restarts": -1, "max_task_retries": -1}
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    ledger = (
-        ray.remote(Ledger).options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here).remote()
-    )
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    rows = [{"job": msgspec.json.encode(job)} for job in jobs]
-    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        Tagging,
-        batch_size=1,
-        batch_format="numpy",
-        compute=ActorPoolStrategy(size=min(n_actors, len(rows)), max_tasks_in_flight_per_actor=2),
-        fn_constructor_args=(ledger, [ray.put(setting)]),
-        num_cpus=CORES_AN_ACTOR,
-    )
+    ledger = ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here, **lasting).remote()
+    tagging = ray.remote(Tagging).options(num_cpus=CORES_AN_ACTOR, **lasting)
+    given = [ray.put(setting)]
+    actors = [tagging.remote(ledger, given) for _ in range(min(n_actors, len(jobs)))]
+    waiting, n_left = deque(jobs), len(jobs)
+    # one that the cluster has no room for yet gets no parts: the others make them
+    working = {actor.begin.remote(): actor for actor in actors}
     try:
-        for row in made.iter_rows():
-            done = msgspec.json.decode(row["done"], type=Done)
+        while n_left:
+            ready, _ = ray.wait(list(working))
+            actor, done = working.pop(ready[0]), ray.get(ready[0])
+            for _ in range(min(len(waiting), 1 if done else PARTS_AHEAD)):
+                working[actor.make.remote(waiting.popleft())] = actor
+            if done is None:
+                continue
             if done.problem:
                 raise EarmarkError(f"{done.name}: {done.problem}; what is written is kept, the same call goes on")
+            n_left -= 1
             yield done
     except RayError as error:
         raise _gave_up(error) from error
-
-
-class Foreman:
-    """An actor that has parts made from within a cluster, for a caller outside of it, whom Ray Data does not serve."""
-
-    def __init__(self) -> None:
-        self._done: deque[Done] = deque()
-
-    def work(self, jobs: Sequence[Job], setting: Setting, n_actors: int) -> None:
-        """Make all parts; see `make_parts`."""
-        import ray
-        import ray.data
-
-        for done in make_parts(ray, jobs, setting, n_actors):
-            self._done.append(done)
-
-    def take(self) -> list[Done]:
-        """What is done since this was last asked."""
-        return [self._done.popleft() for _ in range(len(self._done))]
-
-
-def make_parts_from_outside(ray: Any, jobs: Sequence[Job], setting: Setting, n_actors: int) -> Iterator[Done]:
-    """Make parts on a cluster that this process is no part of; parameters and errors as of `make_parts`."""
-    from ray.exceptions import RayError
-
-    foreman = ray.remote(Foreman).options(num_cpus=0, max_concurrency=2).remote()
-    working = foreman.work.remote(jobs, setting, n_actors)
-    try:
-        while not ray.wait([working], timeout=LOOK_EVERY_S)[0]:
-            yield from ray.get(foreman.take.remote())
-        ray.get(working)
-        yield from ray.get(foreman.take.remote())
-    except RayError as error:
-        cause = getattr(error, "cause", None)
-        raise cause if isinstance(cause, EarmarkError) else _gave_up(error) from error
+    finally:
+        for actor in actors:
+            ray.kill(actor)
 
 
 def _gave_up(error: Exception) -> EarmarkError:
