@@ -114,7 +114,7 @@ def write_collection(
     ``train_curated.csv`` and ``train_noisy.csv`` (``fname,labels``); ``sample_submission.csv`` (``fname`` and a
     column of zeros a label); and ``test_labels.csv`` (``fname,labels``), which the contest never gave out.
     Noisy clips are recorded badly, too: another acoustic domain. The clips of a seed are the same whatever else
-    is made before or beside them. The folder appears when all is written, or not at all.
+    is made before or beside them. A subset of no clips has neither folder nor tables. The folder appears when all is written, or not at all.
 
     Parameters
     ----------
@@ -236,11 +236,15 @@ def _make_clips(plans: dict[str, list[PlannedClip]], seed: int, sample_rate: int
 
 def _write_tables(folder: Path, plans: dict[str, list[PlannedClip]], names: Sequence[str]) -> None:
     for subset, clips in plans.items():
+        if not clips:
+            continue
         (folder / subset).mkdir()
         table = "test_labels.csv" if subset == "test" else f"{subset}.csv"
         rows = sorted((clip.fname, ",".join(clip.labels)) for clip in clips)
         _write_csv(folder / table, ("fname", "labels"), rows)
     fnames = sorted(clip.fname for clip in plans["test"])
+    if not fnames:
+        return
     _write_csv(folder / "sample_submission.csv", ("fname", *names), [(fname, *[0] * len(names)) for fname in fnames])
 
 
