@@ -114,7 +114,8 @@ def write_collection(
     ``train_curated.csv`` and ``train_noisy.csv`` (``fname,labels``); ``sample_submission.csv`` (``fname`` and a
     column of zeros a label); and ``test_labels.csv`` (``fname,labels``), which the contest never gave out.
     Noisy clips are recorded badly, too: another acoustic domain. The clips of a seed are the same whatever else
-    is made before or beside them. A subset of no clips has neither folder nor tables. The folder appears when all is written, or not at all.
+    is made before or beside them. A subset of no clips has neither folder nor tables. The folder appears when all
+    is written, or not at all.
 
     Parameters
     ----------
