@@ -304,6 +304,19 @@ def test_an_export_of_eight_bits_is_not_exported_again(run_earmark: Run, tiny_bu
     assert err.startswith(f"earmark: {tmp_path / 'int8.onnx'}: has the precision int8, and so is an export itself; ")
 
 
+def test_but_may_take_waveforms_and_keeps_its_eight_bits(
+    run_earmark: Run, convolving: Path, tones: Path, tmp_path: Path
+) -> None:
+    rounded, target = tmp_path / "int8.onnx", tmp_path / "w.onnx"
+    assert run_earmark("export", convolving, "-o", rounded, "--precision", "int8-static", "--data", tones)[0] == 0
+    status, out, err = run_earmark("export", rounded, "-o", target, "--input", "waveform", "--precision", "fp16")
+    assert status == 0
+    assert cells(out)["precision"] == ["int8-static", "int8-static"]
+    assert float(cells(out)["scores apart, largest"][0]) < 0.02
+    assert "the network keeps its own precision, int8-static" in err
+    assert Bundle(target).spec.input == "waveforms"
+
+
 def test_without_the_extra(
     run_earmark: Run, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,7 +189,11 @@ def _converted(
         return converted_members(
             bundle, waveforms=waveforms, precision=precision, pictures=pictures, source=Path(name).name
         )
-    graph = graph_of_run(source.run, list(source.parts)) if frames and source.run else graph_of_bundle(bundle)
+    graph = (
+        graph_of_run(source.run, list(source.parts))
+        if frames and source.run
+        else graph_of_bundle(bundle, waveforms=waveforms)
+    )
     return converted(
         graph,
         bundle.spec,

@@ -72,7 +72,7 @@ def converted_members(
     contents, specs = [], []
     for i, (member, content) in enumerate(zip(bundle.members, contents_of(bundle.path), strict=True)):
         graph, spec = converted(
-            graph_of_bundle(member, onnx.load_from_string(content)),
+            graph_of_bundle(member, onnx.load_from_string(content), waveforms=waveforms),
             member.spec,
             waveforms=waveforms,
             precision=precision,

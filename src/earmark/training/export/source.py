@@ -19,7 +19,9 @@ from earmark.training.export.precision import precision_of, with_precision
 from earmark.training.export.waveform import with_front_end
 
 
-def graph_of_bundle(bundle: Bundle, model: onnx.ModelProto | None = None) -> onnx.ModelProto:
+def graph_of_bundle(
+    bundle: Bundle, model: onnx.ModelProto | None = None, *, waveforms: bool = False
+) -> onnx.ModelProto:
     """Read the network of a bundle.
 
     Parameters
@@ -28,6 +30,8 @@ def graph_of_bundle(bundle: Bundle, model: onnx.ModelProto | None = None) -> onn
         Of one network.
     model
         What is in its file, where that is read already.
+    waveforms
+        Whether it is to take waveforms: one with 8-bit weights, which stay as they are, may do so.
 
     Raises
     ------
@@ -36,7 +40,7 @@ def graph_of_bundle(bundle: Bundle, model: onnx.ModelProto | None = None) -> onn
     """
     model = onnx.load(bundle.path) if model is None else model
     precision = precision_of(model)
-    if bundle.spec.input != INPUT_NAME or precision.startswith("int8"):
+    if bundle.spec.input != INPUT_NAME or (precision.startswith("int8") and not waveforms):
         kind = "takes waveforms" if bundle.spec.input != INPUT_NAME else f"has the precision {precision}"
         made_of = bundle.spec.export.get("source")
         raise BundleError(
@@ -98,7 +102,7 @@ def converted(
     waveforms
         Whether the export takes waveforms.
     precision
-        One of `earmark.bundle.PRECISIONS`.
+        One of `earmark.bundle.PRECISIONS`; a network with 8-bit weights keeps its own.
     pictures
         For ``"int8-static"``: (n, n_channels, height, n_frames) float32, like those it will be used on.
     source
@@ -115,12 +119,17 @@ def converted(
         When the network cannot have this precision.
     """
     picture = msgspec.convert(spec.front_end, PictureSpec)
-    said: dict[str, Any] = {"source": source, "source_precision": precision_of(model), "precision": precision}
-    model = with_precision(model, precision, pictures)
+    own = precision_of(model)
+    rounded = own.startswith("int8")
+    said: dict[str, Any] = {"source": source, "source_precision": own, "precision": own if rounded else precision}
+    if not rounded:
+        model = with_precision(model, precision, pictures)
     if waveforms:
         model = with_front_end(model, picture, spec.window_frames)
         said["waveforms"] = how_to_cut(picture, spec)
         said["notes"] = notes_of(picture)
+        if rounded and precision != own:
+            said["notes"].append(f"the network keeps its own precision, {own}: more cannot be made of fewer bits")
     return model, msgspec.structs.replace(
         spec, input=WAVEFORMS_NAME if waveforms else INPUT_NAME, export=said, earmark_version=__version__
     )
