@@ -4,11 +4,11 @@
 
 Learns the recipe `embedded` on the clips and on synthesised sounds that are none of the labels (`bench/negatives.py`),
 which are a label more while the network learns and are cut off afterwards. Calibration and thresholds come from the
-out-of-fold scores of clips and negatives together. Then the weights are stored as float16 in
-`src/earmark/models/embedded.onnx`, and what is in the package is measured: `bench/results/open28/embedded.json` has the
-grouped cross-validation by the clips alone, label by label, the thresholds held out, and the false tags in a minute of
-each kind of sound that it should say nothing about; `docs/model-card.md` says it to people. A call that was
-interrupted is gone on with.
+out-of-fold scores of clips and negatives together. Then convolutions are made to compute with 8-bit integers, by ranges
+measured on clips, for `src/earmark/models/embedded.onnx`, and what is in the package is measured:
+`bench/results/open28/embedded.json` has the grouped cross-validation by the clips alone, label by label, the thresholds
+held out, and the false tags in a minute of each kind of sound that it should say nothing about; `docs/model-card.md`
+says it to people. A call that was interrupted is gone on with.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from provenance import provenance
 from torch import nn
 
 from earmark import load
+from earmark.audio.picture import PictureSpec, windows
 from earmark.bundle import Bundle, BundleSpec, write_bundle
 from earmark.data.layouts import read_collection
+from earmark.data.store import open_store
 from earmark.evaluation.bootstrap import interval
 from earmark.evaluation.calibrate import at_thresholds, find_thresholds, fit_calibration, held_out, held_out_tags
 from earmark.evaluation.library import Judged
@@ -42,8 +44,7 @@ from earmark.labels import Vocabulary
 from earmark.metrics import evaluate, lwlrap
 from earmark.predictions import Predictions
 from earmark.training.crossval import load_network
-from earmark.training.export import halve_weights, to_onnx
-from earmark.training.pictures import PictureSpec
+from earmark.training.export import converted, to_onnx
 
 TARGET = Path(__file__).parents[1] / "src" / "earmark" / "models" / "embedded.onnx"
 RESULTS = Path(__file__).parent / "results"
@@ -53,6 +54,8 @@ LICENCE = "MIT. Learned from clips under CC0, CC-BY, CC-BY-SA, MIT and GPL; none
 DATA = "893 openly licensed clips of 28 labels, and 300 synthesised sounds that are none of them"
 RECIPE = "embedded"
 METHOD = "platt"
+N_CALIBRATING = 200
+"""Windows that the ranges of 8-bit values are measured on."""
 
 
 def earmark(*arguments: str | Path, threads: int | None = None) -> None:
@@ -127,7 +130,14 @@ def judged_of(run: Path) -> tuple[Judged, np.ndarray, np.ndarray]:
     return judged, scores, targets.any(axis=1)
 
 
-def ship(run: Path, judged: Judged, scores: np.ndarray, precision: float) -> None:
+def windows_of(store: Path, picture: PictureSpec, n_frames: int) -> np.ndarray:
+    """Windows from the beginnings of clips, spread evenly over a store of spectrograms."""
+    clips = open_store(store)
+    places = np.linspace(0, len(clips) - 1, N_CALIBRATING).astype(int)
+    return np.concatenate([windows(clips.spectrogram(i), picture, n_frames, n_frames)[:1] for i in places])
+
+
+def ship(run: Path, store: Path, judged: Judged, scores: np.ndarray, precision: float) -> None:
     """Write the bundle that is in the package."""
     learned = Bundle(run / "refit" / "model.onnx").spec
     picture = msgspec.convert(learned.front_end, PictureSpec)
@@ -143,7 +153,11 @@ def ship(run: Path, judged: Judged, scores: np.ndarray, precision: float) -> Non
         licence=LICENCE,
     )
     TARGET.parent.mkdir(exist_ok=True)
-    write_bundle(halve_weights(model), spec, TARGET)
+    pictures = windows_of(store, picture, learned.window_frames)
+    model, spec = converted(
+        model, spec, waveforms=False, precision="int8-static", pictures=pictures, source=f"{run.parent.name}/{run.name}"
+    )
+    write_bundle(model, spec, TARGET)
     if TARGET.stat().st_size > LARGEST_BYTES:
         raise SystemExit(f"{TARGET}: {TARGET.stat().st_size:,} bytes; the package takes at most {LARGEST_BYTES:,}")
 
@@ -224,7 +238,7 @@ def main() -> None:
     read_collection(arguments.collection)  # says what is wrong with it before anything long begins
     run = learn(gather(arguments.collection, arguments.work), arguments.work, arguments.jobs)
     judged, scores, is_clip = judged_of(run)
-    ship(run, judged, scores, arguments.precision)
+    ship(run, arguments.work / "store", judged, scores, arguments.precision)
     figures = measure(run, arguments.work, judged, scores, is_clip, arguments.precision)
     target = RESULTS / "open28" / "embedded.json"
     target.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -9,9 +9,9 @@ from tabulate import tabulate
 CARD = """# What is in the embedded model, and what is it bad at?
 
 `earmark tag FILE` without `--model` uses the bundle that comes with the package: {n_labels} everyday sounds
-and instruments, {megabytes:.1f} MB, a ResNet18 of three eighths of the usual width on log-mel pictures of 64
-bands up to 16 kHz, windows of 4 s, half of which overlap; weights are stored as float16. It takes recordings
-at 44.1 kHz as they are and resamples others.
+and instruments, {megabytes:.1f} MB, a ResNet18 of half the usual width on log-mel pictures of 64 bands up to
+16 kHz, windows of 4 s, half of which overlap; its convolutions compute with 8-bit integers. It takes
+recordings at 44.1 kHz as they are and resamples others.
 
 ## What it is for
 
