@@ -162,6 +162,15 @@ def ship(run: Path, store: Path, judged: Judged, scores: np.ndarray, precision: 
         raise SystemExit(f"{TARGET}: {TARGET.stat().st_size:,} bytes; the package takes at most {LARGEST_BYTES:,}")
 
 
+def rounding(run: Path, work: Path) -> dict[str, Any]:
+    """What computing with 8 bits costs, on the clips that the first fold holds out."""
+    target = work / "fold-0.onnx"
+    data = ("--data", work / "collection")
+    earmark("export", run, "--fold", "0", "--precision", "int8-static", *data, "-o", target, threads=1)
+    said = Bundle(target).spec.export
+    return {name: said[name] for name in ("n_clips", "lwlrap_before", "lwlrap_after", "largest", "mean", "same_best")}
+
+
 def false_tags(work: Path) -> dict[str, Any]:
     """Tags above their thresholds in a minute of each kind of sound that has none, and which."""
     folder, tagger, found = work / "negatives-test", load(), {}
@@ -218,6 +227,7 @@ def measure(
         "at_thresholds_held_out": {"precision": tags.precision, "recall": tags.recall, "f1": tags.f1},
         "clips_without_a_tag": float((~given[clips].any(axis=1)).mean()),
         "negatives_with_a_tag": float(negatives.mean()),
+        "eight_bits": rounding(run, work),
         "a_minute_of": false_tags(work),
         "labels": rows,
     }
