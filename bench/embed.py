@@ -44,7 +44,8 @@ from earmark.labels import Vocabulary
 from earmark.metrics import evaluate, lwlrap
 from earmark.predictions import Predictions
 from earmark.training.crossval import load_network
-from earmark.training.export import converted, to_onnx
+from earmark.training.export.graph import to_onnx
+from earmark.training.export.source import converted
 
 TARGET = Path(__file__).parents[1] / "src" / "earmark" / "models" / "embedded.onnx"
 RESULTS = Path(__file__).parent / "results"

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,13 @@ def locked(
     finally:
         path.unlink(missing_ok=True)
         file.close()
+
+
+def remove_abandoned(target: Path) -> None:
+    """Remove the lock of a process that was killed between its work's end and the lock's; one that is held stays."""
+    if sibling(target, "lock").is_file():
+        with suppress(StoreError), locked(target):
+            pass
 
 
 if sys.platform == "win32":

@@ -18,10 +18,11 @@ from earmark.data.pack import pack
 from earmark.data.spectrograms import log_mel_encoding
 from earmark.data.store import Store, open_store
 from earmark.errors import CollectionError, RecipeError, RunError
+from earmark.locking import locked, sibling
 from earmark.metrics import lwlrap
 from earmark.predictions import Predictions, read_labels
 from earmark.tagging.tagger import load
-from earmark.training.crossval import cross_validate, load_network, measured, refit, summary
+from earmark.training.crossval import cross_validate, learn_folds, load_network, measured, refit, summary
 from earmark.training.pictures import Pictures, spectrograms_of
 from earmark.training.recipe import Recipe, load_recipe
 from earmark.training.run import open_run
@@ -209,6 +210,16 @@ def test_folds_may_come_from_a_table(tiny_store: Store, tiny_recipe: Recipe, tmp
     with pytest.raises(CollectionError, match=r"clips '00.wav' \(fold 0\) and '01.wav' \(fold 1\) share a recording"):
         open_run(tmp_path / "torn", tiny_recipe, tiny_store, tmp_path / "torn.csv", resume=False)
     assert not (tmp_path / "torn").exists()
+
+
+def test_a_lock_that_a_killed_training_left_is_removed(finished: Path, tiny_store: Store) -> None:
+    run = open_run(finished, load_recipe("fast", [*TINY, "fit.epochs=80"]), tiny_store, None, resume=True)
+    abandoned, held = sibling(run.fold_folder(0), "lock"), sibling(run.fold_folder(1), "lock")
+    abandoned.write_text("4711")
+    with locked(run.fold_folder(1)):
+        learn_folds(run, range(2), progress=False)
+        assert held.exists()
+    assert not abandoned.exists()
 
 
 def test_summary_names_folds_and_the_whole(finished: Path, tiny_store: Store) -> None:

@@ -26,6 +26,7 @@ from earmark.audio.picture import PictureSpec, band_statistics
 from earmark.bundle import Bundle, BundleSpec, write_bundle
 from earmark.data.folds import components
 from earmark.errors import RunError
+from earmark.locking import remove_abandoned
 from earmark.metrics import evaluate
 from earmark.predictions import Predictions
 from earmark.training.export import average, renormalized, to_onnx
@@ -77,7 +78,10 @@ def cross_validate(run: Run, *, only_fold: int | None = None, progress: bool = T
 
 def learn_folds(run: Run, folds: Iterable[int], *, progress: bool = True, machines: Machines = HERE) -> None:
     """Learn and judge those of some folds that are not done yet; the run is not gathered. See `cross_validate`."""
+    folds = list(folds)
     missing = [fold for fold in folds if not run.is_done(fold)]
+    for fold in set(folds) - set(missing):
+        remove_abandoned(run.fold_folder(fold))
     spectrograms = _all_spectrograms(run, progress) if missing else []
     for fold in missing:
         run.fold_folder(fold).mkdir(exist_ok=True)
@@ -102,6 +106,7 @@ def refit(run: Run, *, progress: bool = True, machines: Machines = HERE) -> None
     """
     folder = run.folder / "refit"
     if (folder / "model.onnx").is_file():
+        remove_abandoned(folder)
         return
     folder.mkdir(exist_ok=True)
     with alone(folder, "learning this network"):
