@@ -5,7 +5,7 @@
 A run that has out-of-fold predictions with test-time augmentation (`bench/compare.py` makes them) counts twice. Writes
 to `bench/results/<collection>/`: `combine.json` with the nested figures of every kind of combination, their differences
 to the best single run with intervals by source, date, machine and versions; `combine.md`, the same as a table; and,
-where the collection has test clips, `submission-combination.csv`. The bundle is written beside the runs.
+where the collection has test clips, `best-combination.csv`. The bundle is written beside the runs.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main() -> None:
     (results / "combine.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (results / "combine.md").write_text(page(content), encoding="utf-8")
     if len(read_collection(arguments.collection).subset("test")):
-        earmark("predict", model, arguments.collection, "-o", results / "submission-combination.csv")
+        earmark("predict", model, arguments.collection, "-o", results / "best-combination.csv")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 The runs are those of `bench/crossval.py`, or any. Where one has no out-of-fold predictions with test-time augmentation,
 they are made first (`--tta` views). Writes `compare.json`, `compare.md` and, where the collection has test clips,
-`submission-best-run.csv` to `bench/results/<collection>/`: the best of them scores the test, with augmentation where it
+`best-single.csv` to `bench/results/<collection>/`: the best of them scores the test, with augmentation where it
 was the better so, its folds averaged.
 """
 
@@ -56,7 +56,7 @@ def main() -> None:
     if len(read_collection(arguments.collection).subset("test")):
         best = comparison.rows[0].candidate
         views = ["--tta", str(best.settings["tta.n"])] if best.with_tta else []
-        earmark("predict", best.run, arguments.collection, *views, "-o", results / "submission-best-run.csv")
+        earmark("predict", best.run, arguments.collection, *views, "-o", results / "best-single.csv")
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def ship(run: Path, store: Path, judged: Judged, scores: np.ndarray, precision: 
     TARGET.parent.mkdir(exist_ok=True)
     pictures = windows_of(store, picture, learned.window_frames)
     model, spec = converted(
-        model, spec, waveforms=False, precision="int8-static", pictures=pictures, source=f"{run.parent.name}/{run.name}"
+        model, spec, waveforms=False, precision="int8-static", pictures=pictures, source="the run of bench/embed.py"
     )
     write_bundle(model, spec, TARGET)
     if TARGET.stat().st_size > LARGEST_BYTES:

@@ -67,7 +67,7 @@ class TestFull:
     def test_a_model(self, small_disk: Path, command: Command) -> None:
         (small_disk / "model.onnx").write_text("earlier")
         fill(small_disk)
-        assert FULL in command("export", "embedded", "-o", small_disk / "model.onnx", "--precision", "fp16", status=2)
+        assert FULL in command("export", "embedded", "-o", small_disk / "model.onnx", "--input", "waveform", status=2)
         assert (small_disk / "model.onnx").read_text() == "earlier"
         assert sorted(path.name for path in small_disk.iterdir()) == ["ballast", "model.onnx"]
 
