@@ -1,13 +1,13 @@
 """What every export of a bundle weighs, takes and gives: size, time a window, scores.
 
-    python bench/export.py ../shared/data/open28
-    python bench/export.py ../shared/data/esc10 --model runs/esc10-fast --fold 0
+    python bench/export.py ../shared/data/esc10 --model mn04.onnx
+    python bench/export.py open28 --model embedded-run --fold 0    # `collection` and `run` in bench/embed.py's folder
 
-Exports the model (the embedded one, or a run or bundle) as log-mel and waveform in all precisions with `earmark
-export`, and writes `bench/results/<collection>/export-<model>.json` and `.md`. Scores are compared on the clips of the
-collection, with `--fold` on those that the fold held out; a model that learned from them is compared with its exports,
-nothing more. Times are of eight windows on one thread, the quickest of many calls, taken in turn so that what else the
-machine does falls on all alike; the waveform's include the front end.
+Exports a run or a bundle (but not one of 8 bits, such as the embedded model) as log-mel and waveform in all precisions
+with `earmark export`, and writes `bench/results/<collection>/export-<model>.json` and `.md`. Scores are compared on the
+clips of the collection, with `--fold` on those that the fold held out; a model that learned from them is compared with
+its exports, nothing more. Times are of as many windows as are scored at a time, on one thread, the quickest of many
+calls, taken in turn so that what else the machine does falls on all alike; the waveform's include the front end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tabulate import tabulate
 
 from earmark.bundle import PRECISIONS, Bundle
 from earmark.data.layouts import read_collection
-from earmark.tagging.tagger import WINDOWS_PER_CALL, Tagger, load, model_path
+from earmark.tagging.tagger import Tagger, load, model_path
 
 RESULTS = Path(__file__).parent / "results"
 N_CALLS = 60
@@ -57,10 +57,10 @@ def ms_a_window(paths: list[Path]) -> list[float]:
 def windows_of_noise(tagger: Tagger) -> np.ndarray:
     """As many windows as a tagger scores at a time."""
     spec = tagger.bundle.spec
-    n_frames = spec.window_frames + (WINDOWS_PER_CALL - 1) * spec.hop_frames
+    n_frames = spec.window_frames + (tagger.windows_per_call - 1) * spec.hop_frames
     n_samples = (n_frames - 1) * tagger.picture_spec.log_mel.hop_length
     cut = tagger.cut(np.random.default_rng(0).standard_normal(n_samples).astype(np.float32) / 10)
-    assert len(cut) == WINDOWS_PER_CALL
+    assert len(cut) == tagger.windows_per_call
     return np.ascontiguousarray(cut)
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     """Parse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collection", type=Path)
-    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--model", required=True)
     parser.add_argument("--fold", type=int)
     parser.add_argument("--every", type=int, default=1, help="compare on every so many-th clip")
     arguments = parser.parse_args()

@@ -267,7 +267,6 @@ def measure_tag(files: dict[AudioFormat, Path], model: Path, scale: Scale) -> li
 def tag_stages(tagger: Any, path: Path) -> dict[str, Callable[[], object]]:
     """The stages of `Tagger.tag`, each with what it takes from the one before."""
     from earmark.audio.picture import clip_log_mel, windows
-    from earmark.tagging.tagger import WINDOWS_PER_CALL
 
     waveform = decode(path)
     rate, own_rate = waveform.sample_rate, tagger.sample_rate
@@ -282,7 +281,7 @@ def tag_stages(tagger: Any, path: Path) -> dict[str, Callable[[], object]]:
         "decode": partial(decode, path),
         "resample": partial(resample, waveform.samples, rate, own_rate),
         "log-mel": pictures,
-        "network": lambda: [bundle.scores(cut[i : i + WINDOWS_PER_CALL]) for i in range(0, len(cut), WINDOWS_PER_CALL)],
+        "network": partial(tagger.score_windows, cut),
     }
 
 

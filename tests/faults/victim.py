@@ -17,10 +17,11 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 import earmark
 
@@ -58,6 +59,7 @@ def become(arguments: list[str], watched: str, operation: int, count: str, log: 
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     tempfile.tempdir = scratch
+    tqdm.set_lock(RLock())  # its own is shared by all forks, and kept for ever by one that is killed while it writes
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever started this in the background has set off
     operations, flush = Operations(watched, operation), os.fsync
 

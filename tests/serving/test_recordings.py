@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_each_file_holds_its_recording_and_no_other(
 ) -> None:
     if not has_memory_files:
         monkeypatch.delattr(os, "memfd_create", raising=False)
-    with Scratch(tmp_path) as scratch:
+    with closing(Scratch(tmp_path)) as scratch:
         for content in (b"a" * 1000, b"b" * 10, b"", b"c" * MIB, b"d" * (MIB + 1), b"e" * 2000):
             spool = io.BytesIO(content)
             spool.read(3)  # wherever it stands
@@ -31,8 +32,8 @@ def test_each_file_holds_its_recording_and_no_other(
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="files in memory are Linux's")
 def test_short_recordings_touch_no_disk(tmp_path: Path) -> None:
-    with Scratch(tmp_path) as scratch, scratch.named(io.BytesIO(b"short")) as path:
+    with closing(Scratch(tmp_path)) as scratch, scratch.named(io.BytesIO(b"short")) as path:
         assert path.read_bytes() == b"short"
         assert list(tmp_path.iterdir()) == []
-    with Scratch(tmp_path) as scratch, scratch.named(io.BytesIO(b"l" * (MIB + 1))) as path:
+    with closing(Scratch(tmp_path)) as scratch, scratch.named(io.BytesIO(b"l" * (MIB + 1))) as path:
         assert list(tmp_path.iterdir()) == [path]

@@ -14,7 +14,7 @@ import asyncio
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -141,7 +141,7 @@ class Batcher:
 
     def _work(self) -> None:
         """In a thread of the pool, until the server stops."""
-        with Scratch(self._folder) as scratch:
+        with closing(Scratch(self._folder)) as scratch:
             while (taken := self._schedule.take()) is not None:
                 if isinstance(taken, list):
                     self._score(taken)

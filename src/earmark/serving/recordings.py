@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 import numpy as np
 
@@ -34,11 +33,11 @@ class Abandoned(Exception):  # noqa: N818  # nobody's error
 
 
 class Scratch:
-    """Recordings as files that have names, one at a time, for a thread of its own; to be used with `with`.
+    """Recordings as files that have names, one at a time, for a thread of its own; to be closed.
 
     Short ones are written into one file in memory, over and over: its pages are there already, while those of a new
-    file would have to be found, cleared and given back each time, which takes a sixth of decoding a clip. Where there
-    are no such files (they are Linux's), and for longer recordings, it is a temporary file.
+    file would have to be found, cleared and given back each time. Where there are no such files (they are Linux's), and
+    for longer recordings, it is a temporary file.
 
     Parameters
     ----------
@@ -49,18 +48,10 @@ class Scratch:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: int | None = None
-
-    def __enter__(self) -> Self:
         if hasattr(os, "memfd_create"):
             self._kept = os.memfd_create("earmark-recording")
             if not self._kept_path.exists():  # a sandbox without /proc
                 self.close()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the memory back."""
