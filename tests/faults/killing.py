@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -126,7 +127,8 @@ class Child:
     def kill(self) -> None:
         """As kill -9."""
         if not self.has_ended():
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has, and its status is on the way
+                os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
         """Its status, negative for a signal; one that does not end is killed, and an error."""
