@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,6 +32,80 @@ def _npz(context: click.Context, parameter: click.Parameter, path: Path | None) 
     if path is not None and path.suffix != ".npz":
         raise click.BadParameter(f"'{path}': expected a name that ends in .npz, NumPy's format")
     return path
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a call asks for: each option by its parameter's name."""
+
+    paths: tuple[str, ...]
+    models: tuple[str, ...]
+    top_k: int
+    threshold: Threshold
+    hop_s: float | None
+    timeline: bool
+    smooth: int
+    release: float
+    max_gap_s: float
+    min_duration_s: float
+    format_: str
+    target: str | None
+    workers: int | None
+    place: str | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    root: Path | None
+    labels: Path | None
+    only_mapped: bool
+    resume: bool
+    index_path: Path | None
+    embeddings: Path | None
+    into_files: bool
+    dry_run: bool
+
+    @property
+    def output(self) -> Path | None:
+        return None if self.target is None else Path(self.target)
+
+    def library(self) -> Library:
+        """The recordings, and what could not be found of them."""
+        return find_library(
+            self.paths,
+            patterns=Patterns(self.include, self.exclude),
+            root=self.root,
+            read_input=lambda: sys.stdin.buffer.read(),
+            remote=self.place is not None,
+        )
+
+    def taggers(self) -> list[Tagger]:
+        """One a model; files and parts of long ones are spread over the cores, so each network call keeps to one."""
+        embeds = self.embeddings is not None
+        taggers = [load(model, n_threads=1, embeds=embeds) for model in self.models or (None,)]
+        if self.hop_s is not None:
+            try:
+                for tagger in taggers:
+                    tagger.step(self.hop_s)
+            except ValueError as error:
+                raise click.BadParameter(str(error).removeprefix("hop_s="), param_hint="--hop") from error
+        return taggers
+
+    def choice(self, labels: Sequence[str]) -> Choice:
+        """Which of the scores become tags, by what names."""
+        names = read_label_names(self.labels, labels, only_mapped=self.only_mapped) if self.labels else None
+        spec = EventSpec(
+            smooth=self.smooth,
+            release=self.release,
+            max_gap_s=self.max_gap_s,
+            min_duration_s=self.min_duration_s,
+        )
+        timeline = spec if self.timeline else None
+        return Choice(top_k=self.top_k, threshold=self.threshold, timeline=timeline, names=names)
+
+    def options(self, taggers: Sequence[Tagger], choice: Choice) -> dict[str, Any]:
+        """All that tags depend on beside the recording and the first model: kept tags are good for the same alone."""
+        others = [maker_of(tagger.bundle.path, {}).model for tagger in taggers[1:]]
+        embeds = {} if self.embeddings is None else {"embeddings": True}
+        return {"earmark": __version__, **choice.options(), "hop": self.hop_s, "with": others, **embeds}
 
 
 @click.command()
@@ -76,33 +152,7 @@ def _npz(context: click.Context, parameter: click.Parameter, path: Path | None) 
 @click.option("--write-tags", "into_files", is_flag=True, help="Write tags into the files' own metadata as well.")
 @click.option("--dry-run", is_flag=True, help="Only count; with --write-tags, show what would be written.")
 @click.pass_context
-def tag(
-    context: click.Context,
-    paths: tuple[str, ...],
-    models: tuple[str, ...],
-    top_k: int,
-    threshold: Threshold,
-    hop_s: float | None,
-    timeline: bool,
-    smooth: int,
-    release: float,
-    max_gap_s: float,
-    min_duration_s: float,
-    format_: str,
-    target: str | None,
-    workers: int | None,
-    place: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    root: Path | None,
-    labels: Path | None,
-    only_mapped: bool,
-    resume: bool,
-    index_path: Path | None,
-    embeddings: Path | None,
-    into_files: bool,
-    dry_run: bool,
-) -> None:
+def tag(context: click.Context, /, **params: Any) -> None:
     """Name what is heard in recordings: files, folders with all that is in them, patterns, or lists.
 
     A list is @list.txt with a path a line, @list.csv with a column 'path', 'fname' or 'filename' whose other columns
@@ -121,93 +171,71 @@ def tag(
       find . -name '*.mp3' -print0 | earmark tag - --write-tags --dry-run
       earmark tag s3://bucket/archive/ --on ray -o tags
     """
-    _check_options(context, timeline, into_files)
-    output = None if target is None else Path(target)
-    memory = Memory(output or embeddings, index_path, resume)
-    library = find_library(
-        paths,
-        patterns=Patterns(include, exclude),
-        root=root,
-        read_input=lambda: sys.stdin.buffer.read(),
-        remote=place is not None,
-    )
+    asked = _Asked(**params)
+    _check_options(context, asked)
+    memory = Memory(asked.output or asked.embeddings, asked.index_path, asked.resume)
+    library = asked.library()
     for error in library.errors:
         say(str(error))
-    # files and parts of long ones are spread over the cores, so each network call keeps to one
-    taggers = [load(model, n_threads=1, embeds=embeddings is not None) for model in models or (None,)]
-    if hop_s is not None:
-        _step(taggers, hop_s)
-    names = read_label_names(labels, taggers[0].labels, only_mapped=only_mapped) if labels else None
-    spec = EventSpec(smooth=smooth, release=release, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
-    choice = Choice(top_k=top_k, threshold=threshold, timeline=spec if timeline else None, names=names)
-    first, *others = [tagger.bundle.path for tagger in taggers]
-    options = {
-        "earmark": __version__,
-        **choice.options(),
-        "hop": hop_s,
-        "with": [maker_of(path, {}).model for path in others],
-        **({} if embeddings is None else {"embeddings": True}),
-    }
-    with Engine(taggers, workers) as engine:
-        choose = Chooser(engine, choice)
-        if place is not None and target is not None:
-            n_failures = tag_on(place, library, taggers, choice, hop_s, options, target, workers)
-        elif dry_run and into_files:
-            n_failures = preview(library, choose, workers)
-        elif dry_run:
-            n_failures = count(library, Job(library.recordings, memory.peek(first, options)), workers)
-        else:
-            destination = _destination(output, library, taggers, timed=timeline)
-            index = memory.open(first, options)
-            n_failures = run(
-                library,
-                memory,
-                index,
-                choose,
-                format_,
-                destination,
-                n_workers=workers,
-                into_files=into_files,
-                embeddings=_embeddings(embeddings, taggers[0], hop_s, timeline),
-            )
+    taggers = asked.taggers()
+    choice = asked.choice(taggers[0].labels)
+    with Engine(taggers, asked.workers) as engine:
+        n_failures = _perform(asked, memory, library, engine, choice)
     if n_failures or library.errors:
-        done = "tagged or written into" if into_files else "tagged"
+        done = "tagged or written into" if asked.into_files else "tagged"
         n_asked = len(library.recordings) + len(library.remote) + len(library.errors)
         say(f"{n_failures + len(library.errors)} of {n_asked} files could not be {done}")
         sys.exit(1)
 
 
-def _check_options(context: click.Context, timeline: bool, into_files: bool) -> None:
-    if timeline and into_files:
+def _perform(asked: _Asked, memory: Memory, library: Library, engine: Engine, choice: Choice) -> int:
+    """Count, preview or tag, here or on a cluster; give how many files it could not be done with."""
+    taggers, choose = engine.taggers, Chooser(engine, choice)
+    options, first = asked.options(taggers, choice), taggers[0].bundle.path
+    if asked.place is not None and asked.target is not None:
+        return tag_on(asked.place, library, taggers, choice, asked.hop_s, options, asked.target, asked.workers)
+    if asked.dry_run and asked.into_files:
+        return preview(library, choose, asked.workers)
+    if asked.dry_run:
+        return count(library, Job(library.recordings, memory.peek(first, options)), asked.workers)
+    destination = _destination(asked.output, library, taggers, timed=asked.timeline)
+    return run(
+        library,
+        memory,
+        memory.open(first, options),
+        choose,
+        asked.format_,
+        destination,
+        n_workers=asked.workers,
+        into_files=asked.into_files,
+        embeddings=_embeddings(asked, taggers[0]),
+    )
+
+
+def _check_options(context: click.Context, asked: _Asked) -> None:
+    if asked.timeline and asked.into_files:
         raise click.UsageError("--write-tags writes what is heard in a whole file; leave out --timeline")
-    if timeline and given(context, "top_k"):
+    if asked.timeline and given(context, "top_k"):
         raise click.UsageError("--top is of whole files; with --timeline, give a --threshold")
-    if not timeline and (unused := given(context, *NAMES)):
+    if not asked.timeline and (unused := given(context, *NAMES)):
         raise click.UsageError(f"{', '.join(unused)}: of events; give --timeline as well")
-    if context.params["embeddings"] is not None and len(context.params["models"]) > 1:
+    if asked.embeddings is not None and len(asked.models) > 1:
         raise click.UsageError("--embeddings are of one model; give one --model")
-    if context.params["only_mapped"] and not context.params["labels"]:
+    if asked.only_mapped and not asked.labels:
         raise click.UsageError("--only-mapped leaves out what --labels has no name for; name such a file")
-    if context.params["place"] is not None:
+    if asked.place is not None:
         check_cluster_options(context)
-    if into_files:
+    if asked.into_files:
         check_installed()
 
 
-def _step(taggers: Sequence[Tagger], hop_s: float) -> None:
-    try:
-        for tagger in taggers:
-            tagger.step(hop_s)
-    except ValueError as error:
-        raise click.BadParameter(str(error).removeprefix("hop_s="), param_hint="--hop") from error
-
-
-def _embeddings(path: Path | None, tagger: Tagger, hop_s: float | None, timed: bool) -> Embeddings | None:
-    if path is None:
+def _embeddings(asked: _Asked, tagger: Tagger) -> Embeddings | None:
+    if asked.embeddings is None:
         return None
     from earmark.tagging.search import about  # only where it is needed, for a quick start
 
-    return Embeddings(path, about(tagger, hop_s=hop_s, timed=timed), n_features(tagger))
+    about_them = about(tagger, hop_s=asked.hop_s, timed=asked.timeline)
+    return Embeddings(asked.embeddings, about_them, n_features(tagger))
 
 
 def _destination(output: Path | None, library: Library, taggers: Sequence[Tagger], *, timed: bool) -> Destination:
