@@ -51,7 +51,7 @@ def test_numbers_may_be_written_as_people_write_them() -> None:
         ("fit.epoch=3", "unknown key 'fit.epoch'; did you mean 'epochs'?; known here are epochs, batch_size"),
         ("widow_s=3.0", "unknown key 'widow_s'; did you mean 'window_s'?"),
         ("picture.log_mel.nmels=3", "unknown key 'picture.log_mel.nmels'; did you mean 'n_mels'?"),
-        ("fit.epochs=0", "fit.epochs: Expected `int` >= 1"),
+        ("fit.epochs=0", "epochs is 0, which is for a head that is solved"),
         ("fit.epochs=many", "fit.epochs: Expected `int`, got `str`"),
         ("picture.channels=gray", "picture.channels: Invalid enum value 'gray'"),
         ("picture.log_mel.fmax=40000.0", "fmax 40000 Hz do not fit: expected fmin < fmax <= 16000 Hz"),

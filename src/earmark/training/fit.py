@@ -21,6 +21,7 @@ from tqdm import tqdm
 from earmark.errors import TrainingError
 from earmark.metrics import lwlrap
 from earmark.training.feed import Feed
+from earmark.training.head import solve_head
 from earmark.training.learner import Learner
 from earmark.training.models import TaggingNetwork
 from earmark.training.noisy.heads import curated_weights, split_heads, with_curated_head
@@ -167,7 +168,11 @@ def fit(
     """
     if recipe.noisy.strategy == "two-heads":
         split_heads(network)
-    learner = Learner(recipe, network, feed, seed, load_state(folder))
+    state = load_state(folder)
+    if recipe.fit.head == "solved" and state is None:
+        solve_head(network, feed, recipe, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        network.cpu()
+    learner = Learner(recipe, network, feed, seed, state)
     if learner.first_step == learner.n_steps:
         learner.restore()
     else:

@@ -111,9 +111,14 @@ class FitRecipe(_Table, frozen=True):
     Attributes
     ----------
     epochs
-        In all; when there are stages, it must be the sum of theirs.
+        In all; when there are stages, it must be the sum of theirs. 0 is for a head that is solved, and nothing else.
     batch_size
         Clips to a step, over all devices together.
+    head
+        ``"learned"``: the last layer begins as the network has it. ``"solved"``: it begins as logistic regression on
+        what the layers before it make of the clips; see `earmark.training.head`.
+    head_penalty
+        Of the squares of a solved layer's coefficients.
     optimizer, momentum, weight_decay
         ``"adamw"``, or ``"sgd"`` with Nesterov's momentum. Biases and normalisation are not decayed.
     lr, lr_lowest
@@ -141,8 +146,10 @@ class FitRecipe(_Table, frozen=True):
         Of everything drawn; fold i has ``seed + i``.
     """
 
-    epochs: PositiveCount = 40
+    epochs: Count = 40
     batch_size: Annotated[int, msgspec.Meta(ge=2)] = 32
+    head: Literal["learned", "solved"] = "learned"
+    head_penalty: Positive = 30.0
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
     lr: Positive = 2e-3
@@ -161,6 +168,8 @@ class FitRecipe(_Table, frozen=True):
     seed: Count = 0
 
     def __post_init__(self) -> None:
+        if not self.epochs and self.head != "solved":
+            raise ValueError("epochs is 0, which is for a head that is solved; set epochs, or head = 'solved'")
         in_stages = sum(stage.epochs for stage in self.stages)
         if self.stages and in_stages != self.epochs:
             raise ValueError(
@@ -204,6 +213,17 @@ class Recipe(_Table, frozen=True):
                 f"model.n_channels is {self.model.n_channels}, but {self.picture.channels} pictures have "
                 f"{self.picture.n_channels}; set model.n_channels = {self.picture.n_channels}"
             )
+        if self.fit.head == "solved":
+            self._check_solved()
+
+    def _check_solved(self) -> None:
+        """Raise a `ValueError` where a head cannot be solved."""
+        if self.augment.changes_waveform:
+            raise ValueError("fit.head 'solved' is of clips as they are; leave out what changes their waveforms")
+        if self.model.pooling == "attention":
+            raise ValueError("fit.head 'solved' is of one layer, and pooling 'attention' has two; take another pooling")
+        if self.noisy.strategy in ("pretrain", "two-heads", "soft") and not self.fit.epochs:
+            raise ValueError(f"noisy.strategy '{self.noisy.strategy}' wants epochs; take another, or set fit.epochs")
 
     @property
     def window_frames(self) -> int:
