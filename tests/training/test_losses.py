@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from earmark.training.losses import bootstrapped, focal, loss_of, smoothed
+from earmark.training.losses import bootstrapped, focal, loss_of, smoothed, softmax
 from earmark.training.recipe import LossRecipe
 
 LOGITS = torch.tensor([[0.0, math.log(3)], [-math.log(3), 20.0]])  # scores 1/2, 3/4, 1/4, 1
@@ -56,3 +56,24 @@ def test_bootstrapping_believes_the_network_in_part_and_sends_no_gradient_that_w
 
 def test_half_precision_logits_give_a_loss_in_float32() -> None:
     assert loss_of(LOGITS.bfloat16(), TARGETS, LossRecipe()).dtype == torch.float32
+
+
+def test_softmax_of_a_case_worked_by_hand() -> None:
+    # parts of the first clip are 1/4 and 3/4, the softmax gives it 1/4 and 3/4 too; the second has one label, of 3/4
+    logits, targets = torch.tensor([[0.0, math.log(3)], [0.0, math.log(3)]]), torch.tensor([[0.25, 0.75], [0.0, 1.0]])
+    first = -(math.log(1 / 4) / 4 + math.log(3 / 4) * 3 / 4)
+    assert softmax(logits, targets).item() == pytest.approx((first - math.log(3 / 4)) / 4, rel=1e-5)
+    assert softmax(logits, 0.5 * targets).item() == pytest.approx(softmax(logits, targets).item(), rel=1e-5)
+
+
+def test_softmax_counts_as_much_as_it_weighs_beside_the_loss_of_each_label() -> None:
+    plain, both = (loss_of(LOGITS, TARGETS, LossRecipe(softmax_weight=weight)) for weight in (0.0, 0.5))
+    torch.testing.assert_close(both, plain + 0.5 * softmax(LOGITS, TARGETS))
+
+
+def test_softmax_leaves_a_clip_without_labels_alone() -> None:
+    logits = torch.randn(2, 3, requires_grad=True)
+    softmax(logits, torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])).backward()
+    assert logits.grad is not None
+    assert logits.grad[0].tolist() == [0, 0, 0]
+    assert logits.grad[1].sum().item() == pytest.approx(0, abs=1e-6)  # differences alone are moved

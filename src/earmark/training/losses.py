@@ -26,6 +26,11 @@ def loss_of(logits: Tensor, targets: Tensor, recipe: LossRecipe) -> Tensor:
         One number, the mean over clips and labels, in float32.
     """
     logits = logits.float()
+    loss = _of_each_label(logits, targets, recipe)
+    return loss + recipe.softmax_weight * softmax(logits, targets) if recipe.softmax_weight else loss
+
+
+def _of_each_label(logits: Tensor, targets: Tensor, recipe: LossRecipe) -> Tensor:
     if recipe.label_smoothing:
         targets = smoothed(targets, recipe.label_smoothing)
     if recipe.name == "focal":
@@ -83,3 +88,23 @@ def focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
     for_true = targets * (1 - scores).pow(gamma) * nn.functional.softplus(-logits)
     for_false = (1 - targets) * scores.pow(gamma) * nn.functional.softplus(logits)
     return (for_true + for_false).mean()
+
+
+def softmax(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of a softmax over labels, against what part each has in its clip: ``-sum_j t_j / sum(t) log p_j``.
+
+    It moves only the differences of a clip's logits, which is all that lwlrap and accuracy look at; where a score
+    should lie by itself is left to the losses of single labels.
+
+    Parameters
+    ----------
+    logits, targets
+        (n, n_labels); a clip without any label counts for nothing.
+
+    Returns
+    -------
+    Tensor
+        One number, the mean over clips and labels, so that a logit is moved about as far as by binary cross-entropy.
+    """
+    parts = targets / targets.sum(dim=1, keepdim=True).clamp(min=torch.finfo(targets.dtype).tiny)
+    return -(parts * nn.functional.log_softmax(logits, dim=1)).mean()

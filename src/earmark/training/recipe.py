@@ -75,12 +75,16 @@ class LossRecipe(_Table, frozen=True):
         The share of the given targets; the rest are the network's scores.
     label_smoothing
         Targets t become ``t (1 - s) + s / 2``.
+    softmax_weight
+        What the cross-entropy of a softmax over all labels counts for besides, which asks for the right order of a
+        clip's labels; see `earmark.training.losses.softmax`.
     """
 
     name: Literal["bce", "focal", "bootstrap"] = "bce"
     focal_gamma: NonNegative = 2.0
     bootstrap_weight: Probability = 0.8
     label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    softmax_weight: NonNegative = 0.0
 
 
 class Stage(_Table, frozen=True):
