@@ -186,27 +186,6 @@ def test_network_can_be_read_back(finished: Path) -> None:
     assert network.state_dict()["fc.bias"].shape == (3,)
 
 
-@pytest.mark.parametrize("averaging", ["ema", "none"])  # without an average, what learns is what the curve is drawn by
-@pytest.mark.parametrize("normalization", ["batch", "kept"])
-def test_statistics_of_weights_to_start_from_stay_where_they_are_kept(
-    averaging: str, normalization: str, finished: Path, tiny_store: Store, tmp_path: Path
-) -> None:
-    settings = [f"model.init={finished / 'fold-0/network.pt'}", f"fit.averaging={averaging}"]
-    recipe = load_recipe("fast", [*TINY, "fit.epochs=2", *settings, f"fit.normalization={normalization}"])
-    run = open_run(tmp_path / "run", recipe, tiny_store, 2, resume=False)
-    cross_validate(run, only_fold=0, progress=False)
-    before, after = (load_network(folder / "fold-0").state_dict() for folder in (finished, tmp_path / "run"))
-    statistics = [name for name in before if name.endswith(("running_mean", "running_var"))]
-    assert statistics
-    assert all(torch.equal(before[name], after[name]) == (normalization == "kept") for name in statistics)
-    assert not torch.equal(before["bn1.weight"], after["bn1.weight"])
-
-
-def test_no_statistics_are_kept_of_random_weights(tiny_store: Store, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"model.init names none; set model.init, or fit.normalization=batch"):
-        open_run(tmp_path / "run", load_recipe("fast", [*TINY, "fit.normalization=kept"]), tiny_store, 2, resume=False)
-
-
 def test_clips_that_no_fold_holds_out_are_learned_from_and_not_judged(
     tiny_store: Store, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from earmark.training.losses import bootstrapped, loss_of
 from earmark.training.models import TaggingNetwork
 from earmark.training.noisy.heads import logits_by_subset
 from earmark.training.order import Order, seed_of_step
-from earmark.training.rates import frozen_parameters, keep_statistics, optimizer_of, place_of, set_rates
+from earmark.training.rates import frozen_parameters, optimizer_of, place_of, set_rates
 from earmark.training.recipe import Recipe
 from earmark.training.state import State, all_finite
 
@@ -133,8 +133,6 @@ class Learner(lightning.LightningModule):
         set_rates(self.trainer.optimizers[0], place, self.recipe.fit)
         if place.step == 0 or step == self.first_step:
             self._freeze(place.stage.freeze)
-        if self.recipe.fit.normalization == "kept":
-            keep_statistics(self.network)  # again and again, as scoring the clips held out puts it back
 
     def _freeze(self, freeze: bool) -> None:
         candidates = frozen_parameters(self.network.layer_groups())

@@ -156,10 +156,3 @@ def frozen_parameters(layer_groups: Sequence[Iterable[nn.Module]]) -> list[nn.Pa
     """Parameters that a frozen stage leaves as they are: all before the head but those of normalisation."""
     modules = [m for layers in layer_groups[:-1] for layer in layers for m in layer.modules()]
     return [p for m in modules if not isinstance(m, NORMALIZATION) for p in m.parameters(recurse=False)]
-
-
-def keep_statistics(network: nn.Module) -> None:
-    """Let batch normalisation go by the statistics it has, and leave them, until the network is told to train again."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.eval()

@@ -137,9 +137,6 @@ class FitRecipe(_Table, frozen=True):
         way. ``"swa"``: their mean over the last `swa_share` of all steps. ``"none"``: the last ones.
     clip_norm
         Gradients longer than this are shortened to it; 0 for no limit.
-    normalization
-        ``"batch"``: batch normalisation goes by each batch, and learns what to go by afterwards. ``"kept"``: it goes by
-        what the file of `ModelRecipe.init` has learned, as in tagging; its factors are learned still.
     precision
         The trainer's; ``"auto"`` is bf16 where the device computes with it.
     compile
@@ -165,7 +162,6 @@ class FitRecipe(_Table, frozen=True):
     ema_decay: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.99
     swa_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25
     clip_norm: NonNegative = 0.0
-    normalization: Literal["batch", "kept"] = "batch"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     stages: tuple[Stage, ...] = ()
