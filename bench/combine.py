@@ -5,7 +5,8 @@
 A run that has out-of-fold predictions with test-time augmentation (`bench/compare.py` makes them) counts twice. Writes
 to `bench/results/<collection>/`: `combine.json` with the nested figures of every kind of combination, their differences
 to the best single run with intervals by source, date, machine and versions; `combine.md`, the same as a table; and,
-where the collection has test clips, `best-combination.csv`. The bundle is written beside the runs.
+where the collection has test clips, `best-combination.csv`. The bundle is written beside the runs. With `--name
+pretrained`, for runs that go on from outside data, the files are `combine-pretrained.json`, `.md` and `pretrained.csv`.
 """
 
 from __future__ import annotations
@@ -71,22 +72,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collection", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--name", default="", help="of what is combined, in the names of the files")
     arguments = parser.parse_args()
-    results = RESULTS / arguments.collection.name
+    results, name = RESULTS / arguments.collection.name, arguments.name
     results.mkdir(parents=True, exist_ok=True)
-    model = arguments.runs[0].parent / f"{arguments.collection.name}-combination.onnx"
+    parts = [arguments.collection.name, *([name] if name else []), "combination"]
+    model = arguments.runs[0].parent / f"{'-'.join(parts)}.onnx"
     earmark("combine", *arguments.runs, "-o", model)
     found = json.loads((run_beside(model) / "metrics.json").read_text())
-    command = " ".join(["python bench/combine.py", arguments.collection.name, *map(str, arguments.runs)])
+    named = ["--name", name] if name else []
+    command = " ".join(["python bench/combine.py", arguments.collection.name, *map(str, arguments.runs), *named])
     content = {
         "command": command,
         **provenance("earmark", "numpy", "scipy", "scikit-learn", "onnxruntime"),
         **{name: found[name] for name in KEPT},
     }
-    (results / "combine.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (results / "combine.md").write_text(page(content), encoding="utf-8")
+    stem = f"combine-{name}" if name else "combine"
+    (results / f"{stem}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (results / f"{stem}.md").write_text(page(content), encoding="utf-8")
     if len(read_collection(arguments.collection).subset("test")):
-        earmark("predict", model, arguments.collection, "-o", results / "best-combination.csv")
+        earmark("predict", model, arguments.collection, "-o", results / f"{name or 'best-combination'}.csv")
 
 
 if __name__ == "__main__":
