@@ -218,6 +218,15 @@ SETTINGS = (
 
 
 class TestTraining:
+    @pytest.fixture(autouse=True)
+    def one_thread(self) -> Iterator[None]:
+        """As many as each of Ray's workers has: sums depend on it in the last bits."""
+        torch = pytest.importorskip("torch")
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(n_threads)
+
     @pytest.fixture
     def collection(self, tmp_path: Path) -> Path:
         """Twelve tones, low and high."""
