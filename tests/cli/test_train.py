@@ -205,6 +205,17 @@ def test_a_store_of_another_rate_is_refused(store: Path, tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("epochs", "fold"),
+    [(0, "the last layer solved, and nothing else"), (1, "the last layer solved, then 1 epochs, 2 steps")],
+)
+def test_a_dry_run_says_that_a_layer_is_solved(collection: Path, tmp_path: Path, epochs: int, fold: str) -> None:
+    solved = ("--set", f"fit.epochs={epochs}", "--set", "fit.head=solved")
+    result = run(collection, "-o", tmp_path / "run", "--folds", "3", "--dry-run", *solved)
+    assert any(line.split(maxsplit=2)[1:] == ["fold", fold] for line in result.stdout.splitlines())
+    assert ("a step" in result.stdout) == bool(epochs)
+
+
 def test_a_dry_run_says_what_it_would_come_to_and_does_nothing(collection: Path, tmp_path: Path) -> None:
     result = run(collection, "-o", tmp_path / "run", "--folds", "3", "--dry-run")
     assert result.exit_code == 0

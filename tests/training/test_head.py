@@ -88,6 +88,12 @@ def test_a_training_may_begin_with_a_solved_head_and_be_killed(tiny_store: Store
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_nothing_is_solved_over_random_layers(tiny_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="the layers before it are random; name a file of weights"):
+        open_run(tmp_path / "run", load_recipe("fast", SOLVED), tiny_store, 2, resume=False)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

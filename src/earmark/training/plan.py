@@ -68,12 +68,21 @@ def plan(recipe: Recipe, manifest: Manifest, folds: int | Path | None, machines:
         ["clips", f"{len(manifest) - n_noisy:,} of {len(labels)} labels, {n_kept:,} never held out"],
         *([["noisy", _noisy(recipe, n_noisy)]] if n_noisy else []),
         ["folds", f"{n_folds}, of {_span(sizes)} clips; each learns from {_span(learned)}"],
-        ["a fold", f"{recipe.fit.epochs} epochs, {_span([len(order) for order in orders])} steps"],
-        ["a step", f"{_span([order.batch_size for order in orders])} clips, over {_processes(machines)}"],
+        *_steps(recipe, orders, machines),
         ["precision", f"{precision_of(recipe)} on {_device()}"],
         ["reads", _reading(recipe, manifest)],
     ]
     return tabulate(rows, tablefmt="plain")
+
+
+def _steps(recipe: Recipe, orders: list[Order], machines: Machines) -> list[list[str]]:
+    """What is done in a fold."""
+    solved = "the last layer solved" if recipe.fit.head == "solved" else ""
+    if not recipe.fit.epochs:
+        return [["a fold", f"{solved}, and nothing else"]]
+    fold = f"{recipe.fit.epochs} epochs, {_span([len(order) for order in orders])} steps"
+    step = f"{_span([order.batch_size for order in orders])} clips, over {_processes(machines)}"
+    return [["a fold", f"{solved}, then {fold}" if solved else fold], ["a step", step]]
 
 
 def _noisy(recipe: Recipe, n_noisy: int) -> str:

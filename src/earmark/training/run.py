@@ -17,7 +17,7 @@ from earmark.data.folds import assign_folds, read_folds, write_folds
 from earmark.data.manifest import NEVER_HELD_OUT, Manifest
 from earmark.data.rows import format_csv
 from earmark.data.store import Store
-from earmark.errors import RunError
+from earmark.errors import RecipeError, RunError
 from earmark.locking import locked
 from earmark.training.feed import check_source
 from earmark.training.models import build_network, initialise
@@ -86,7 +86,8 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
     RunError
         When the folder is in use and `resume` is not set, or it belongs to another recipe.
     RecipeError
-        When the store does not hold what the recipe's front end takes, or `model.init` does not fit the network.
+        When the store does not hold what the recipe's front end takes, `model.init` does not fit the network, or there
+        is none and nothing but the last layer is learned.
     BundleError
         When the file that `model.init` names cannot be read.
     CollectionError
@@ -153,6 +154,11 @@ def _check_init(recipe: Recipe, labels: tuple[str, ...]) -> None:
     """Say now, and not once the folder is made and the clips are read, that there is nothing to begin with."""
     if recipe.model.init:
         initialise(build_network(recipe.model, len(labels)), recipe.model, labels)
+    elif not recipe.fit.epochs:
+        raise RecipeError(
+            "the recipe learns nothing but the last layer (fit.epochs is 0), and the layers before it are random; "
+            "name a file of weights: --set model.init=mn04_as_mAP_432.pt, or another run's network.pt"
+        )
 
 
 def assigned_folds(manifest: Manifest, folds: int | Path | None) -> np.ndarray:
