@@ -147,7 +147,7 @@ def changes(published: Recipe, learned: Recipe) -> dict[str, Any]:
     before, after = to_tables(published), to_tables(learned)
     return {
         f"{table}.{name}": value
-        for table in ("model", "augment", "noisy", "fit")
+        for table in ("model", "augment", "loss", "noisy", "fit")
         for name, value in after[table].items()
         if before[table].get(name) != value
     }

@@ -62,8 +62,8 @@ def rows_of(name: str, folder: str, results: Path) -> list[dict[str, Any]]:
 def row_of(name: str, run: Path, table: str, results: Path) -> dict[str, Any]:
     """Figures of a run by one of its tables of predictions."""
     predictions = Predictions.read(run / table)
-    names, targets = read_labels(run / "clips.csv", predictions.vocabulary)
-    scores = predictions.align(names, predictions.vocabulary).scores
+    names, targets = read_labels(run / "clips.csv", predictions.labels)
+    scores = predictions.align(names, predictions.labels).scores
     groups = list(read_groups(run / "clips.csv", "group"))
     judged = {"lwlrap": interval(lwlrap, targets, scores, groups=groups)}
     if np.all(np.asarray(targets).sum(axis=1) == 1):
@@ -87,7 +87,7 @@ def cost_of(run: Path) -> tuple[float, int]:
         minutes = figures["folds"]["minutes"]
         return round(sum(minutes), 1), len(minutes)
     members = {member.removesuffix("+tta") for member in figures["chosen"]["weights"]}
-    costs = [cost_of(run.parent / member) for member in members]
+    costs = [cost_of(run.parent / Path(member).name) for member in members]
     return round(sum(minutes for minutes, _ in costs), 1), sum(n for _, n in costs)
 
 
