@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -80,16 +81,25 @@ def test_a_probe_changes_the_last_layer_and_nothing_else(tiny_store: Store, tmp_
     assert right.mean() > 0.9
 
 
-def test_a_training_may_begin_with_a_solved_head_and_be_killed(tiny_store: Store, tmp_path: Path) -> None:
-    recipe = load_recipe("fast", [*TINY, "fit.head=solved"])
-    for name in ("a", "b"):
-        cross_validate(open_run(tmp_path / name, recipe, tiny_store, 2, resume=False), only_fold=0, progress=False)
-    a, b = (load_network(tmp_path / name / "fold-0").state_dict() for name in ("a", "b"))
-    assert all(torch.equal(a[name], b[name]) for name in a)
+def test_a_training_begins_with_what_is_solved(tiny_store: Store, tmp_path: Path) -> None:
+    recipe = load_recipe("fast", [*TINY, "fit.epochs=40"])
+    cross_validate(open_run(tmp_path / "first", recipe, tiny_store, 2, resume=False), only_fold=0, progress=False)
+    saved = torch.load(tmp_path / "first" / "fold-0" / "network.pt", weights_only=True)
+    for name in ("fc.weight", "fc.bias"):
+        saved["network"][name].zero_()
+    torch.save(saved, tmp_path / "headless.pt")
+    losses = {}
+    for head in ("learned", "solved"):
+        settings = [f"model.init={tmp_path / 'headless.pt'}", "fit.lr=1e-6", "fit.epochs=1", "fit.head_penalty=1"]
+        recipe = load_recipe("fast", [*TINY, *settings, f"fit.head={head}"])
+        cross_validate(open_run(tmp_path / head, recipe, tiny_store, 2, resume=False), only_fold=0, progress=False)
+        with (tmp_path / head / "fold-0" / "metrics.csv").open() as file:
+            losses[head] = float(next(csv.DictReader(file))["train_loss"])
+    assert losses["solved"] < losses["learned"]
 
 
 def test_nothing_is_solved_over_random_layers(tiny_store: Store, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="the layers before it are random; name a file of weights"):
+    with pytest.raises(RecipeError, match="have learned, and they are random; name a file of weights"):
         open_run(tmp_path / "run", load_recipe("fast", SOLVED), tiny_store, 2, resume=False)
     assert not (tmp_path / "run").exists()
 

@@ -87,7 +87,7 @@ def open_run(folder: Path, recipe: Recipe, store: Store, folds: int | Path | Non
         When the folder is in use and `resume` is not set, or it belongs to another recipe.
     RecipeError
         When the store does not hold what the recipe's front end takes, `model.init` does not fit the network, or there
-        is none and nothing but the last layer is learned.
+        is none and the last layer is to be solved.
     BundleError
         When the file that `model.init` names cannot be read.
     CollectionError
@@ -154,9 +154,9 @@ def _check_init(recipe: Recipe, labels: tuple[str, ...]) -> None:
     """Say now, and not once the folder is made and the clips are read, that there is nothing to begin with."""
     if recipe.model.init:
         initialise(build_network(recipe.model, len(labels)), recipe.model, labels)
-    elif not recipe.fit.epochs:
+    elif recipe.fit.head == "solved":
         raise RecipeError(
-            "the recipe learns nothing but the last layer (fit.epochs is 0), and the layers before it are random; "
+            "fit.head is 'solved', which goes by what the layers before it have learned, and they are random; "
             "name a file of weights: --set model.init=mn04_as_mAP_432.pt, or another run's network.pt"
         )
 
