@@ -14,6 +14,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from earmark.audio import logmel
 from earmark.audio.logmel import FRAMES_PER_BLOCK, LogMelSpec, log_mel, log_mel_blocks, mel_filters, window_of
 from earmark.audio.mel import band_edges_hz
 from earmark.audio.synth import LABELS, synthesize
@@ -187,6 +188,13 @@ class TestReference:
     def test_any_sound(self, spec: LogMelSpec, waveform: np.ndarray) -> None:
         assert_is_librosa(waveform, spec)
 
+    @pytest.mark.parametrize("amplitude", [0.01, 0.1, 1.0])
+    @pytest.mark.parametrize("floor", ["add", "clip"])
+    def test_bare_tones_over_a_high_floor(self, floor: Any, amplitude: float) -> None:
+        spec = changed(KALDIS, mel_scale="htk", floor=floor, pre_emphasis=0.0)  # which rounds as well
+        for frequency_hz in np.geomspace(60, 0.495 * spec.sample_rate, 12):
+            assert_is_librosa(sine(frequency_hz, spec.sample_rate // 3, spec.sample_rate, amplitude), spec)
+
     @pytest.mark.parametrize("spec", [CONTEST_GREY, CONTEST_COLOUR, DENSE], ids=["2560", "4480", "1024"])
     def test_bare_tones_of_any_pitch_and_direct_current(self, spec: LogMelSpec) -> None:
         assert_is_librosa(np.full(32_000, 0.9, dtype=np.float32), spec)
@@ -303,6 +311,38 @@ class TestPhysics:
 
     def test_the_loudest_sample_that_decoding_lets_pass_is_finite(self) -> None:
         assert np.isfinite(log_mel(np.full(70_000, 1e12, dtype=np.float32), LogMelSpec(n_fft=65_536))).all()
+
+
+class TestPrecision:
+    """What float32 is too coarse for is done again in float64, and nothing else."""
+
+    @pytest.fixture
+    def again(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Gathers how many frames each second transform takes."""
+        done, transformed = [], logmel._transformed
+
+        def spy(frames: np.ndarray, spec: LogMelSpec, dtype: type, out: np.ndarray) -> np.ndarray:
+            if dtype is np.float64:
+                done.append(len(frames))
+            return transformed(frames, spec, dtype, out)
+
+        monkeypatch.setattr(logmel, "_transformed", spy)
+        return done
+
+    def test_quiet_bands_beside_a_tone_are_done_again(self, again: list[int]) -> None:
+        spectrogram = log_mel(sine(1016), DENSE)
+        assert sum(again) >= spectrogram.shape[1] - 4
+
+    def test_noise_is_not(self, again: list[int]) -> None:
+        log_mel(noise(32_000), DENSE)
+        assert not again
+
+    @pytest.mark.parametrize("floor", ["add", "clip"])
+    def test_nor_is_what_the_floor_hides(self, again: list[int], floor: Any) -> None:
+        log_mel(sine(1000, amplitude=0.02), changed(KALDIS, floor=floor))
+        assert not again
+        log_mel(sine(1000, amplitude=0.02), changed(KALDIS, floor=floor, floor_db=-100.0))
+        assert again
 
 
 class TestShape:

@@ -361,12 +361,15 @@ def _fill(mel: np.ndarray, frames: np.ndarray, spec: LogMelSpec) -> None:
         exact = np.empty((spec.n_mels, len(chosen)), dtype=np.float32)
         _transformed(frames[chosen], spec, np.float64, exact)
         mel[:, chosen] = exact
-    if spec.floor == "clip":
-        np.maximum(mel, np.float32(spec.floor_value), out=mel)
-    else:
-        mel += np.float32(spec.floor_value)
+    _floored(mel, spec, out=mel)
     np.log10(mel, out=mel)
     mel *= np.float32(spec.db_per_decade / spec.db_per_unit)
+
+
+def _floored(mel: np.ndarray, spec: LogMelSpec, out: np.ndarray | None = None) -> np.ndarray:
+    """Raise filtered spectra, of any shape, to a front end's floor, or by it; into `out` where it is given."""
+    floored: np.ndarray = (np.maximum if spec.floor == "clip" else np.add)(mel, np.float32(spec.floor_value), out=out)
+    return floored
 
 
 def _transformed(frames: np.ndarray, spec: LogMelSpec, dtype: type, out: np.ndarray) -> np.ndarray:
@@ -383,10 +386,16 @@ def _transformed(frames: np.ndarray, spec: LogMelSpec, dtype: type, out: np.ndar
 
 
 def _is_coarse(filtered: np.ndarray, energy: np.ndarray, spec: LogMelSpec) -> np.ndarray:
-    """Which frames have a band, within `EXACT_DB` of their loudest, that the transform's rounding may have moved."""
+    """Which frames have a band, within `EXACT_DB` of their loudest, that the transform's rounding may have moved.
+
+    What is done at the floor comes after and hides rounding that is small beside it.
+    """
     coarse_below = energy * np.float32(COARSE_BELOW)
     if spec.spectrum == "magnitude":
         np.sqrt(coarse_below, out=coarse_below)
-    quiet: np.ndarray = filtered < _peak_weights(spec) * coarse_below
+    peaks = _peak_weights(spec)
+    if spec.floor_value >= peaks.max() * coarse_below.max():
+        return np.zeros(len(energy), dtype=bool)
+    quiet: np.ndarray = _floored(filtered, spec) < peaks * coarse_below
     quiet &= filtered > filtered.max(axis=0) * np.float32(10 ** (-EXACT_DB / spec.db_per_decade))
     return np.any(quiet, axis=0)
