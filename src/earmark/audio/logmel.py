@@ -24,8 +24,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from earmark.audio.mel import filter_bank
 from earmark.errors import AudioError
 
-FRAMES_PER_BLOCK = 64
-"""Frames transformed at a time: a block of spectra then stays within a core's second-level cache."""
+FRAMES_PER_BLOCK = 256
+"""Frames transformed at a time: few enough that a block of spectra stays within a core's caches, and enough that threads
+seldom meet at the interpreter's lock, which each step of a block takes."""
 
 BANDS_PER_GROUP = 16
 """Bands filtered by one matrix product."""
@@ -316,7 +317,16 @@ def emphasize(waveform: np.ndarray, spec: LogMelSpec) -> np.ndarray:
     """Apply a front end's pre-emphasis: (n_samples,) to one sample less, or the same where there is none to drop."""
     if not spec.pre_emphasis or len(waveform) < 2:
         return waveform
-    return waveform[1:] - np.float32(spec.pre_emphasis) * waveform[:-1]
+    return emphasized_after(waveform[0], waveform[1:], spec)
+
+
+def emphasized_after(before: np.float32, samples: np.ndarray, spec: LogMelSpec) -> np.ndarray:
+    """Apply a front end's pre-emphasis, which is not 0, to (n_samples,) that follow one sample; as many come out."""
+    emphasized = np.empty_like(samples)
+    np.multiply(samples[:-1], np.float32(-spec.pre_emphasis), out=emphasized[1:])
+    emphasized[:1] = np.float32(-spec.pre_emphasis) * before
+    emphasized += samples
+    return emphasized
 
 
 def _emphasized_blocks(blocks: Iterable[np.ndarray], spec: LogMelSpec) -> Iterator[np.ndarray]:

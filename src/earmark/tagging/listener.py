@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from earmark.audio.clip import loud_span
 from earmark.audio.decode import stream
-from earmark.audio.logmel import emphasize, frames_log_mel, log_mel_blocks, pad_ends
+from earmark.audio.logmel import emphasized_after, frames_log_mel, log_mel_blocks, pad_ends
 from earmark.audio.picture import Levels, normalizer, windows_at
 from earmark.audio.resample import StreamResampler
 from earmark.audio.waveform_windows import padding_samples, window_samples
@@ -147,7 +147,7 @@ class Listener:
         self._takes_pictures = spec.input == INPUT_NAME
         self._resampler = StreamResampler(sample_rate, tagger.sample_rate)
         self._n_resampled = 0
-        self._last_sample = np.empty(0, dtype=np.float32)
+        self._last_sample: np.float32 | None = None
         self._begun = False
         self._held = _Held()
         self._held_from = 0  # frame that begins with the first sample held
@@ -190,9 +190,11 @@ class Listener:
         [samples] = within([resampled], *self._span())
         self._n_resampled += len(resampled)
         if self._takes_pictures and self._log_mel.pre_emphasis and len(samples):
-            joined = np.concatenate([self._last_sample, samples])
-            self._last_sample = samples[-1:]
-            samples = emphasize(joined, self._log_mel) if len(joined) > 1 else joined[:0]
+            last, self._last_sample = self._last_sample, samples[-1]
+            if last is not None:
+                samples = emphasized_after(last, samples, self._log_mel)
+            else:  # nothing precedes the first one
+                samples = emphasized_after(samples[0], samples[1:], self._log_mel)
         self._held.append(samples)
         before, _ = padding_samples(self._log_mel)
         if not self._begun:
