@@ -169,6 +169,47 @@ def test_every_accepted_request_is_answered_when_it_is_terminated_under_load(sta
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("earmark-")] == []
 
 
+def hearers(server: int) -> list[int]:
+    """Processes that hear for a server."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == server and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked for as on Linux")
+def test_processes_that_hear_are_started_again_and_end_with_the_server(start: Start) -> None:
+    server, address = start("--workers", 2, "--max-decodes", 2)
+    answers = [httpx.post(f"{address}/v1/tag", content=sound()).json()["tags"]]
+    first = hearers(server.pid)
+    assert len(first) == 2
+    for number in first:
+        os.kill(number, signal.SIGKILL)
+    answers += [httpx.post(f"{address}/v1/tag", content=sound(), timeout=60).json()["tags"] for _ in range(4)]
+    assert all(answer == answers[0] for answer in answers)
+    again = hearers(server.pid)
+    assert again
+    assert not set(again) & set(first)
+    server.kill()
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{number}").exists() for number in again) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not [number for number in again if Path(f"/proc/{number}").exists()]
+
+
+def test_one_process_answers_the_same(start: Start) -> None:
+    asked = []
+    for options in ((), ("--one-process",)):
+        server, address = start(*options)
+        asked.append(httpx.post(f"{address}/v1/tag", content=sound(), timeout=60).json()["tags"])
+        assert bool(hearers(server.pid)) == (not options)
+        server.kill()
+    assert asked[0] == asked[1]
+
+
 @pytest.mark.parametrize("format_", ["WAV", "FLAC", "OGG", "MP3"])
 def test_hostile_bodies(start: Start, format_: str) -> None:
     process, address = start("--max-duration", 60)

@@ -25,8 +25,8 @@ from earmark.audio.mel import filter_bank
 from earmark.errors import AudioError
 
 FRAMES_PER_BLOCK = 256
-"""Frames transformed at a time: few enough that a block of spectra stays within a core's caches, and enough that threads
-seldom meet at the interpreter's lock, which each step of a block takes."""
+"""Frames transformed at a time: few enough that a block of spectra stays within a core's caches, and enough that
+threads seldom meet at the interpreter's lock, which each step of a block takes."""
 
 BANDS_PER_GROUP = 16
 """Bands filtered by one matrix product."""

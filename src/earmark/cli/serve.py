@@ -36,7 +36,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--max-pending", type=int, help="Recordings in work or waiting; then 503.  [default: 64]")
 @click.option("--max-connections", type=int, help="Open at a time.  [default: 512]")
 @click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Of a request.  [default: 60]")
-@click.option("--workers", "n_workers", type=int, help="Threads of the network.  [default: one a core]")
+@click.option("--workers", "n_workers", type=int, help="What the network runs in.  [default: one a core]")
+@click.option(
+    "--one-process",
+    is_flag=True,
+    help="Hear in threads: less memory, fewer requests a second; a recording that crashes a decoder ends the server.",
+)
 @click.option("--log-names", is_flag=True, help="Keep names of files in the log.")
 def serve(
     model: str | None,
@@ -46,6 +51,7 @@ def serve(
     open_to_all: bool,
     hostnames: tuple[str, ...],
     max_body: float | None,
+    one_process: bool,
     log_names: bool,
     **limits: Any,
 ) -> None:
@@ -77,8 +83,11 @@ def serve(
         given["max_body_bytes"] = round(max_body * 1e6)
     hosts = (*LOOPBACK, *hostnames) if is_loopback(host) or hostnames else ("*",)
     name = EMBEDDED if model is None else model_path(model).parent.name if Path(model).is_dir() else Path(model).stem
-    settings = Settings(Limits(**given), tokens, hosts, name, log_names)
-    service = Service(load(model, n_threads=1), settings)
+    tagger = load(model, n_threads=1)
+    # a GPU takes the calls of one process best
+    is_one = one_process or any(network.bundle.on_gpu for network in tagger.networks)
+    settings = Settings(Limits(**given), tokens, hosts, name, log_names, None if is_one else model or EMBEDDED)
+    service = Service(tagger, settings)
     run(service, host, port, lambda address: click.echo(f"earmark: {address} (Ctrl-C ends it)", err=True))
 
 

@@ -16,13 +16,14 @@ import numpy as np
 
 from earmark import __version__
 from earmark.errors import BundleError, MissingExtraError
-from earmark.serving.batching import Batcher
+from earmark.serving.batching import Batcher, ThreadBatcher
 from earmark.serving.guard import LOGGER, Exchange, Guard
 from earmark.serving.limits import Limits
 from earmark.serving.listening import LOOPBACK
 from earmark.serving.metrics import Metrics
 from earmark.serving.problems import MEDIA_TYPE, Problem
 from earmark.serving.scoring import Scored
+from earmark.serving.spreading import ProcessBatcher
 from earmark.tagging.tagger import Tagger
 
 try:
@@ -61,6 +62,8 @@ class Settings:
         What answers call the model.
     log_names
         Whether the log may hold the names of files.
+    loads
+        What processes that hear give to `earmark.tagging.tagger.load`, to load the same tagger; None for threads.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -68,6 +71,7 @@ class Settings:
     hosts: tuple[str, ...] = LOOPBACK
     model: str = "embedded"
     log_names: bool = False
+    loads: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,15 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        with Batcher(self.tagger, self.limits, self.metrics) as batcher:
+        with self._new_batcher() as batcher:
             self.batcher = batcher
             yield
             self.batcher = None
+
+    def _new_batcher(self) -> Batcher:
+        if self.settings.loads is None:
+            return ThreadBatcher(self.tagger, self.limits, self.metrics)
+        return ProcessBatcher(self.settings.loads, self.limits, self.metrics)
 
     def _v1(self) -> APIRouter:
         common = schemas.problem_responses(

@@ -11,9 +11,9 @@ No time is spent waiting for company: under load it is there, and without load n
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from earmark.tagging.tagger import Tagger
 
 
 @dataclass(eq=False)
-class _Job:
+class Job:
     """A recording on its way.
 
     Attributes
@@ -50,45 +50,43 @@ class _Job:
     abandoned: threading.Event = field(default_factory=threading.Event)
 
 
-class Batcher:
+class Batcher(ABC):
     """Decodes and scores recordings for an event loop; to be used with `with`, in that loop.
 
     Parameters
     ----------
-    tagger
-        Best loaded with one thread.
     limits
         How much of each.
     metrics
         What is counted.
     """
 
-    def __init__(self, tagger: Tagger, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self.limits, self.metrics = limits, metrics
         self.n_pending = 0
-        self._engine = Engine([tagger], limits.n_workers)
-        self._scorer = Scorer(self._engine)
-        self._schedule = Schedule[_Job](limits.max_decodes, limits.n_workers, self._scorer.windows_per_call)
-        # on a processor, more threads than it has cores wait for each other; a GPU's call needs no core
-        on_gpu = any(network.bundle.on_gpu for network in tagger.networks)
-        both = (limits.max_decodes, limits.n_workers)
-        self.n_threads = sum(both) if on_gpu else max(both)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-")))
-        self._stack.enter_context(self._engine)
-        pool = self._stack.enter_context(workers(self.n_threads))
-        self._stack.callback(self._schedule.close)
-        for _ in range(self.n_threads):
-            pool.submit(self._work)
+        try:
+            self._begin(self._stack)
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @abstractmethod
+    def _begin(self, stack: ExitStack) -> None:
+        """Have threads wait for recordings; what ends them, when all is done, goes on the stack."""
+
+    @abstractmethod
+    def _add(self, job: Job) -> None:
+        """Have a recording wait for one of them."""
 
     def check_room(self, n: int = 1) -> None:
         """Refuse `n` recordings, with a `Problem`, where there is no room for them."""
@@ -121,10 +119,10 @@ class Batcher:
             for spool in spools:
                 spool.close()
             raise
-        jobs = [_Job(spool, timeline, self._loop.create_future()) for spool in spools]
+        jobs = [Job(spool, timeline, self._loop.create_future()) for spool in spools]
         for job in jobs:
             self.n_pending += 1
-            self._schedule.add(job)
+            self._add(job)
         self.metrics.pending.set(self.n_pending)
         try:
             said = await asyncio.gather(*(job.answer for job in jobs), return_exceptions=True)
@@ -139,9 +137,57 @@ class Batcher:
             return said
         raise said
 
+    def _finish(self, said: list[tuple[Job, Scored | Exception]]) -> None:
+        if said:
+            self._loop.call_soon_threadsafe(self._settle, said)
+
+    def _settle(self, said: list[tuple[Job, Scored | Exception]]) -> None:
+        """In the loop: make room, and answer."""
+        self.n_pending -= len(said)
+        self.metrics.pending.set(self.n_pending)
+        for job, one in said:
+            if job.answer.done():
+                continue
+            if isinstance(one, Exception):
+                job.answer.set_exception(one)
+            else:
+                job.answer.set_result(one)
+
+
+class ThreadBatcher(Batcher):
+    """Hears in threads of this process.
+
+    Parameters
+    ----------
+    tagger
+        Best loaded with one thread.
+    limits, metrics
+        See `Batcher`.
+    """
+
+    def __init__(self, tagger: Tagger, limits: Limits, metrics: Metrics) -> None:
+        super().__init__(limits, metrics)
+        self._engine = Engine([tagger], limits.n_workers)
+        self._scorer = Scorer(self._engine)
+        self._schedule = Schedule[Job](limits.max_decodes, limits.n_workers, self._scorer.windows_per_call)
+        # on a processor, more threads than it has cores wait for each other; a GPU's call needs no core
+        on_gpu = any(network.bundle.on_gpu for network in tagger.networks)
+        both = (limits.max_decodes, limits.n_workers)
+        self.n_threads = sum(both) if on_gpu else max(both)
+
+    def _begin(self, stack: ExitStack) -> None:
+        stack.enter_context(self._engine)
+        pool = stack.enter_context(workers(self.n_threads))
+        stack.callback(self._schedule.close)
+        for _ in range(self.n_threads):
+            pool.submit(self._work)
+
+    def _add(self, job: Job) -> None:
+        self._schedule.add(job)
+
     def _work(self) -> None:
         """In a thread of the pool, until the server stops."""
-        with closing(Scratch(self._folder)) as scratch:
+        with closing(Scratch()) as scratch:
             while (taken := self._schedule.take()) is not None:
                 if isinstance(taken, list):
                     self._score(taken)
@@ -149,7 +195,7 @@ class Batcher:
                 else:
                     self._schedule.decoded(taken, self._decoded(taken, scratch))
 
-    def _decoded(self, job: _Job, scratch: Scratch) -> Prepared | None:
+    def _decoded(self, job: Job, scratch: Scratch) -> Prepared | None:
         """From bytes to windows; none where there is an answer already."""
         try:
             with scratch.named(job.spool) as path:
@@ -166,7 +212,7 @@ class Batcher:
         self._finish([(job, said)])
         return None
 
-    def _prepared(self, job: _Job, path: Path) -> Prepared | Scored:
+    def _prepared(self, job: Job, path: Path) -> Prepared | Scored:
         waveform, duration_s = read(path, self.limits, self._scorer.whole_s, job.abandoned.is_set)
         self.metrics.audio_s.inc(duration_s)
         if waveform is not None:
@@ -176,7 +222,7 @@ class Batcher:
         except AudioError as error:
             raise unreadable(error, path) from error
 
-    def _score(self, batch: list[tuple[_Job, Prepared]]) -> None:
+    def _score(self, batch: list[tuple[Job, Prepared]]) -> None:
         wanted = [(job, prepared) for job, prepared in batch if not job.abandoned.is_set()]
         self._finish([(job, Abandoned()) for job, _ in batch if job.abandoned.is_set()])
         if not wanted:
@@ -190,19 +236,3 @@ class Batcher:
         self.metrics.scoring_s.observe(time.perf_counter() - started)
         self.metrics.batch_size.observe(len(wanted))
         self._finish([(job, one) for (job, _), one in zip(wanted, said, strict=True)])
-
-    def _finish(self, said: list[tuple[_Job, Scored | Exception]]) -> None:
-        if said:
-            self._loop.call_soon_threadsafe(self._settle, said)
-
-    def _settle(self, said: list[tuple[_Job, Scored | Exception]]) -> None:
-        """In the loop: make room, and answer."""
-        self.n_pending -= len(said)
-        self.metrics.pending.set(self.n_pending)
-        for job, one in said:
-            if job.answer.done():
-                continue
-            if isinstance(one, Exception):
-                job.answer.set_exception(one)
-            else:
-                job.answer.set_result(one)

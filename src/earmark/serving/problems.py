@@ -44,6 +44,9 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         self.kind, self.detail = kind, detail
         self.status, self.title = KINDS[kind]
 
+    def __reduce__(self) -> tuple[type[Problem], tuple[str, str]]:
+        return Problem, (self.kind, self.detail)  # for processes that tell each other
+
     def fields(self) -> dict[str, Any]:
         """The problem's members for JSON."""
         return {"type": f"urn:earmark:{self.kind}", "title": self.title, "status": self.status, "detail": self.detail}

@@ -42,15 +42,17 @@ class Scratch:
     Parameters
     ----------
     folder
-        For temporary files.
+        For temporary files; None for the system's.
+    is_readable
+        Asked once, whether whoever decodes can read the file in memory: not in a sandbox without /proc.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None, is_readable: Callable[[Path], bool] = Path.exists) -> None:
         self._folder = folder
         self._kept: int | None = None
         if hasattr(os, "memfd_create"):
             self._kept = os.memfd_create("earmark-recording")
-            if not self._kept_path.exists():  # a sandbox without /proc
+            if not is_readable(self._kept_path):
                 self.close()
 
     def close(self) -> None:
@@ -61,7 +63,7 @@ class Scratch:
 
     @property
     def _kept_path(self) -> Path:
-        return Path(f"/proc/self/fd/{self._kept}")
+        return Path(f"/proc/{os.getpid()}/fd/{self._kept}")  # which other processes understand as well
 
     @contextmanager
     def named(self, spool: IO[bytes]) -> Iterator[Path]:
@@ -74,7 +76,7 @@ class Scratch:
                 os.truncate(self._kept, n_bytes)
                 yield self._kept_path
                 return
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix="recording-") as file:
+            with tempfile.NamedTemporaryFile(dir=self._folder, prefix="earmark-recording-") as file:
                 shutil.copyfileobj(spool, file)
                 file.flush()
                 yield Path(file.name)
