@@ -25,6 +25,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import soundfile
+from families import descendants
 from provenance import provenance
 
 ROOT = Path(__file__).parents[1]
@@ -52,9 +53,9 @@ def started(log: Path) -> tuple[subprocess.Popen[bytes], str, int]:
 
 
 def memory_mb(pid: int) -> float:
-    """Memory that a process holds, in MB."""
-    (kilobytes,) = re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(kilobytes) / 1024
+    """Memory that a process holds with those that it has started, in MB; what they share counts for each."""
+    status = [Path(f"/proc/{one}/status").read_text() for one in (pid, *descendants(pid))]
+    return sum(int(kilobytes) for text in status for kilobytes in re.findall(r"VmRSS:\s+(\d+)", text)) / 1024
 
 
 def recordings() -> dict[str, bytes]:

@@ -41,8 +41,9 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from families import descendants
 from provenance import provenance
-from scaling_nodes import descendants, is_actor, kill_an_actor, quiet, two_nodes
+from scaling_nodes import is_actor, kill_an_actor, quiet, two_nodes
 from scaling_page import as_page, into_docs
 
 RESULTS = Path(__file__).parent / "results"

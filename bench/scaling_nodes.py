@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from families import descendants
+
 ACTOR = b"ray::Tagging"
 HEAD, OTHER = "10.177.0.1", "10.177.0.2"
 PORT = 26_379
@@ -47,21 +49,6 @@ def kill_an_actor(root: int) -> int:
                 os.kill(pid, signal.SIGKILL)
                 return 1
     return 0
-
-
-def descendants(root: int) -> list[int]:
-    """Processes that a process has started, and those that they have."""
-    parents: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
-            parents.setdefault(parent, []).append(int(path.parent.name))
-    found, waiting = [], [root]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        found += children
-        waiting += children
-    return found
 
 
 def is_actor(pid: int) -> bool:

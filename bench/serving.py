@@ -36,6 +36,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from families import descendants
 from provenance import provenance
 from tabulate import tabulate
 
@@ -149,9 +150,10 @@ class Server:
         self.process.wait(60)
 
     def cpu_s(self) -> float:
-        """Seconds of all cores that it has taken."""
-        words = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of all cores that it has taken, with the processes that it has started."""
+        pids = (self.process.pid, *descendants(self.process.pid))
+        words = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
+        return sum(int(own[11]) + int(own[12]) for own in words) / os.sysconf("SC_CLK_TCK")
 
 
 def ask(port: int, kind: str, clips: list[bytes], n_clients: int, seconds: float) -> tuple[list[float], float, float]:
