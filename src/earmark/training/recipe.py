@@ -41,6 +41,9 @@ class ModelRecipe(_Table, frozen=True):
         proportion to their depth (stochastic depth).
     pooling
         How the last feature map becomes one vector, or one logit a label; see `earmark.training.models`.
+    hidden_layer
+        Whether a mobile network has another layer between its pooled features and the last; residual networks never
+        do.
     stem
         ``"gentle"``, for residual networks: 3x3 at first and no maximum after it, so that each output sees less.
     init
@@ -53,12 +56,15 @@ class ModelRecipe(_Table, frozen=True):
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     drop_path: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     pooling: Literal["average", "max", "both", "attention"] = "average"
+    hidden_layer: bool = True
     stem: Literal["standard", "gentle"] = "standard"
     init: str = ""
 
     def __post_init__(self) -> None:
         if self.stem == "gentle" and self.name.startswith("mobile"):
             raise ValueError(f"stem 'gentle' goes with residual networks; {self.name} has one stem, 'standard'")
+        if not self.hidden_layer and not self.name.startswith("mobile"):
+            raise ValueError(f"hidden_layer is of mobile networks; {self.name} has none to leave out")
 
 
 class LossRecipe(_Table, frozen=True):

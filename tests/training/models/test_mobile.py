@@ -46,6 +46,34 @@ def test_recipes_width_multiplies_the_names() -> None:
     assert build_network(ModelRecipe(name="mobile04"), 4).get_submodule("classifier.5").in_features == 512
 
 
+def test_without_its_hidden_layer_the_head_is_one_linear_layer() -> None:
+    network = build_network(ModelRecipe(name="mobile04", hidden_layer=False), 4).eval()
+    assert [type(m) for m in network.get_submodule("classifier").modules() if list(m.parameters(recurse=False))] == [
+        torch.nn.Linear
+    ]
+    pictures = torch.randn(2, 1, 64, 96)
+    pooled = network.features(pictures).mean(dim=(2, 3))
+    last = network.get_submodule("classifier.5")
+    torch.testing.assert_close(network(pictures), pooled @ last.weight.T + last.bias)
+
+
+def test_weights_of_a_hidden_layer_are_left_out(tmp_path: Path) -> None:
+    torch.save(MobileNet(9, width=0.4).state_dict(), tmp_path / "whole.pt")
+    recipe = ModelRecipe(name="mobile04", hidden_layer=False, init=str(tmp_path / "whole.pt"))
+    network = build_network(recipe, 4)
+    said = initialise(network, recipe, ("a", "b", "c", "d"))
+    assert "the last layer is random (the file's is for 9 labels, not for 4)" in said
+    whole = torch.load(tmp_path / "whole.pt")
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("classifier."):
+            torch.testing.assert_close(tensor, whole[name])
+
+
+def test_residual_networks_have_no_hidden_layer_to_leave_out() -> None:
+    with pytest.raises(ValueError, match="resnet18 has none to leave out"):
+        ModelRecipe(hidden_layer=False)
+
+
 @pytest.mark.real_data
 def test_efficientats_checkpoint_loads_whole(real_data: Path) -> None:
     path = real_data.parent / "models" / "mn04_as_mAP_432.pt"

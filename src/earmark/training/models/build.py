@@ -25,7 +25,13 @@ def build_network(model: ModelRecipe, n_labels: int) -> TaggingNetwork:
     """
     if model.name in WIDTHS:
         return MobileNet(
-            n_labels, model.n_channels, model.width * WIDTHS[model.name], model.dropout, model.pooling, model.drop_path
+            n_labels,
+            model.n_channels,
+            model.width * WIDTHS[model.name],
+            model.dropout,
+            model.pooling,
+            model.drop_path,
+            model.hidden_layer,
         )
     blocks = BLOCKS_PER_STAGE[model.name]
     return ResNet(

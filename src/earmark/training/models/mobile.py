@@ -141,6 +141,10 @@ class InvertedResidual(nn.Module):
         return x + self.drop_path(self.block(x)) if self.has_shortcut else self.block(x)
 
 
+HIDDEN_LAYER = "classifier.2."
+"""What the names of the hidden layer's tensors begin with."""
+
+
 class FeatureLayers(nn.Sequential):
     """All layers before the head: (n, channels, bands, frames) to (n, n_features, bands / 32, frames / 32).
 
@@ -163,7 +167,8 @@ class MobileNet(TaggingNetwork):
     """A mobile network over pictures of any height and width from 32 on.
 
     The head is linear, hardswish, dropout, linear, so that logits over time do not have the clip's as their mean; see
-    `TaggingNetwork.frame_logits`. With pooling ``"average"`` it is EfficientAT's.
+    `TaggingNetwork.frame_logits`. With pooling ``"average"`` it is EfficientAT's. Without its hidden layer, the first
+    two are left out.
 
     Parameters
     ----------
@@ -180,6 +185,8 @@ class MobileNet(TaggingNetwork):
     drop_path
         Probability of leaving out the last block in training, in [0, 1); see `StochasticDepth`. Blocks without a
         shortcut count for the depth, and are always there.
+    hidden_layer
+        Whether the head has one.
 
     Examples
     --------
@@ -201,6 +208,7 @@ class MobileNet(TaggingNetwork):
         dropout: float = 0.0,
         pooling: Pooling = "average",
         drop_path: float = 0.0,
+        hidden_layer: bool = True,
     ) -> None:
         n_last = rounded_channels(LAYERS[-1].n_out * width)
         n_features = EXPANSION_AT_END * n_last
@@ -213,16 +221,17 @@ class MobileNet(TaggingNetwork):
             n_in = rounded_channels(layer.n_out * width)
         modules.append(_convolution(n_last, n_features, 1, 1, 1, nn.Hardswish))
         self.features = FeatureLayers(n_channels, modules)
-        n_hidden = rounded_channels(HIDDEN_FEATURES * width)
+        n_hidden = rounded_channels(HIDDEN_FEATURES * width) if hidden_layer else n_features
         # the first two places are those of pooling and flattening, which are done before
         self.classifier = nn.Sequential(
             nn.Identity(),
             nn.Identity(),
-            nn.Linear(n_features, n_hidden),
-            nn.Hardswish(),
+            nn.Linear(n_features, n_hidden) if hidden_layer else nn.Identity(),
+            nn.Hardswish() if hidden_layer else nn.Identity(),
             nn.Dropout(dropout),
             nn.Linear(n_hidden, n_labels),
         )
+        self.left_out = () if hidden_layer else (HIDDEN_LAYER,)
         for module in (*self.features.modules(), *self.classifier):
             _initialise(module)
 

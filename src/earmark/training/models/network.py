@@ -46,6 +46,8 @@ class TaggingNetwork(nn.Module):
         Name of the weights that see the picture.
     last_layer
         Name of the linear layer that gives the logits.
+    left_out
+        What the names of tensors begin with that files of weights may hold and the network is to be without.
     stride
         Frames of the picture to a step of the map.
     features
@@ -54,6 +56,7 @@ class TaggingNetwork(nn.Module):
 
     first_layer: ClassVar[str]
     last_layer: ClassVar[str]
+    left_out: tuple[str, ...] = ()
     stride: int
     features: Callable[[Tensor], Tensor]
 

@@ -160,7 +160,8 @@ def load_weights(network: TaggingNetwork, weights: Weights, labels: tuple[str, .
 
     The first layer is fitted to the network's channels: three become one by their sum, which sees a grey picture as
     three equal channels were seen; one becomes three equal thirds. The last layer, with what attention has, is taken
-    when its shapes fit, and its labels, where the file names them; else it stays random.
+    when its shapes fit, and its labels, where the file names them; else it stays random. Layers before it that the
+    network is to be without are left out.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ def load_weights(network: TaggingNetwork, weights: Weights, labels: tuple[str, .
         When a tensor is missing, left over or of another shape.
     """
     own = network.state_dict()
-    given = _named_as(network, weights.tensors)
+    given = {n: t for n, t in _named_as(network, weights.tensors).items() if not n.startswith(network.left_out)}
     notes = _fit_first_layer(network, given)
     ours, theirs = _head_names(network, own), _head_names(network, given)
     why_not = _unfit_head(weights, labels, {n: own[n] for n in ours}, {n: given[n] for n in theirs})
