@@ -297,7 +297,7 @@ def test_no_more_is_decoded_at_a_time_than_is_allowed(ask: Callable[..., Any], m
             with lock:
                 now -= 1
 
-    monkeypatch.setattr("earmark.serving.batching.read", counted)
+    monkeypatch.setattr("earmark.serving.hearing.read", counted)
 
     async def calls(client: Any) -> list[httpx.Response]:
         return await asyncio.gather(*(client.post("/v1/tag", content=sound()) for _ in range(12)))

@@ -16,16 +16,15 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from earmark.errors import AudioError, BundleError
 from earmark.parallel import workers
+from earmark.serving.hearing import Asked, prepared, scored
 from earmark.serving.limits import Limits
 from earmark.serving.metrics import Metrics
 from earmark.serving.problems import Problem
-from earmark.serving.recordings import Abandoned, Scratch, read, unreadable
+from earmark.serving.recordings import Abandoned, Scratch
 from earmark.serving.schedule import Schedule
 from earmark.serving.scoring import Prepared, Scored, Scorer
 from earmark.tagging.engine import Engine
@@ -199,11 +198,10 @@ class ThreadBatcher(Batcher):
         """From bytes to windows; none where there is an answer already."""
         try:
             with scratch.named(job.spool) as path:
-                if job.abandoned.is_set():
-                    raise Abandoned
                 started = time.perf_counter()
-                said = self._prepared(job, path)
+                said, duration_s = prepared(self._scorer, self.limits, Asked(path, job.timeline), job.abandoned.is_set)
                 self.metrics.decoding_s.observe(time.perf_counter() - started)
+                self.metrics.audio_s.inc(duration_s)
         except Exception as error:
             self._finish([(job, error)])
             return None
@@ -212,27 +210,13 @@ class ThreadBatcher(Batcher):
         self._finish([(job, said)])
         return None
 
-    def _prepared(self, job: Job, path: Path) -> Prepared | Scored:
-        waveform, duration_s = read(path, self.limits, self._scorer.whole_s, job.abandoned.is_set)
-        self.metrics.audio_s.inc(duration_s)
-        if waveform is not None:
-            return self._scorer.prepare(waveform, timeline=job.timeline)
-        try:
-            return self._scorer.listen(path, timeline=job.timeline)
-        except AudioError as error:
-            raise unreadable(error, path) from error
-
     def _score(self, batch: list[tuple[Job, Prepared]]) -> None:
-        wanted = [(job, prepared) for job, prepared in batch if not job.abandoned.is_set()]
+        wanted = [(job, windows) for job, windows in batch if not job.abandoned.is_set()]
         self._finish([(job, Abandoned()) for job, _ in batch if job.abandoned.is_set()])
         if not wanted:
             return
         started = time.perf_counter()
-        said: list[Scored | BundleError] | list[Exception]
-        try:
-            said = self._scorer.score([prepared for _, prepared in wanted])
-        except Exception as error:
-            said = [error for _ in wanted]
+        said = scored(self._scorer, [windows for _, windows in wanted])
         self.metrics.scoring_s.observe(time.perf_counter() - started)
         self.metrics.batch_size.observe(len(wanted))
         self._finish([(job, one) for (job, _), one in zip(wanted, said, strict=True)])

@@ -95,7 +95,7 @@ def hear(scorer: Scorer, limits: Limits, asked: Sequence[Asked], is_abandoned: I
     for place, one in enumerate(asked):
         started = time.perf_counter()
         try:
-            found, duration_s = _prepared(scorer, limits, one, partial(_at, is_abandoned, place))
+            found, duration_s = prepared(scorer, limits, one, partial(_at, is_abandoned, place))
         except Exception as error:
             heard.said[place] = error
             continue
@@ -108,15 +108,24 @@ def hear(scorer: Scorer, limits: Limits, asked: Sequence[Asked], is_abandoned: I
     ready = {place: prepared for place, prepared in ready.items() if not is_abandoned(place)}
     if ready:
         started = time.perf_counter()
-        for place, said in zip(ready, _scored(scorer, list(ready.values())), strict=True):
+        for place, said in zip(ready, scored(scorer, list(ready.values())), strict=True):
             heard.said[place] = said
         heard.scoring_s, heard.n_together = time.perf_counter() - started, len(ready)
     return heard
 
 
-def _prepared(
+def prepared(
     scorer: Scorer, limits: Limits, asked: Asked, is_abandoned: Callable[[], bool]
 ) -> tuple[Prepared | Scored, float]:
+    """From a file to windows, or at once to scores where it is too long for that; and its length in seconds.
+
+    Raises
+    ------
+    Problem
+        When it cannot be read, or is beyond a limit.
+    Abandoned
+        When nobody waits for it.
+    """
     if is_abandoned():
         raise Abandoned
     waveform, duration_s = read(asked.path, limits, scorer.whole_s, is_abandoned)
@@ -128,7 +137,8 @@ def _prepared(
         raise unreadable(error, asked.path) from error
 
 
-def _scored(scorer: Scorer, ready: Sequence[Prepared]) -> Sequence[Scored | Exception]:
+def scored(scorer: Scorer, ready: Sequence[Prepared]) -> Sequence[Scored | Exception]:
+    """Score recordings together; what fails as a whole is the answer to each."""
     try:
         return scorer.score(ready)
     except Exception as error:
