@@ -137,6 +137,30 @@ def test_a_process_that_was_killed_meanwhile_harms_no_recording(hearer: Hearer, 
     assert isinstance(hearer.hear([write("a")], nobody_left).said[0], Scored)
 
 
+def test_one_that_could_not_begin_again_tries_once_more(
+    hearer: Hearer, write: Callable[..., Asked], tmp_path: Path
+) -> None:
+    asked, words = write("a"), hearer._words
+    hearer.wait()
+    hearer._words = (tmp_path / "none.onnx", words[1])
+    hearer._process.kill()
+    hearer._process.join()
+    with pytest.raises(ServingError, match="does not start"):
+        hearer.hear([asked], nobody_left)
+    assert not hearer.reads(asked.path)
+    hearer._words = words
+    assert isinstance(hearer.hear([asked], nobody_left).said[0], Scored)
+
+
+def test_one_that_has_ended_reads_nothing(hearer: Hearer, write: Callable[..., Asked]) -> None:
+    asked = write("a")
+    hearer.wait()
+    hearer._process.kill()
+    hearer._process.join()
+    assert not hearer.reads(asked.path)
+    assert isinstance(hearer.hear([asked], nobody_left).said[0], Scored)
+
+
 def test_one_that_hangs_is_ended_when_nobody_waits(
     hearer: Hearer, write: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:

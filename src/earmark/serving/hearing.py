@@ -105,7 +105,7 @@ def hear(scorer: Scorer, limits: Limits, asked: Sequence[Asked], is_abandoned: I
             heard.said[place] = found
         else:
             ready[place] = found
-    ready = {place: prepared for place, prepared in ready.items() if not is_abandoned(place)}
+    ready = {place: windows for place, windows in ready.items() if not is_abandoned(place)}
     if ready:
         started = time.perf_counter()
         for place, said in zip(ready, scored(scorer, list(ready.values())), strict=True):
@@ -173,24 +173,31 @@ class Hearer:
         self._is_ready = False
 
     def wait(self) -> None:
-        """Until it can hear; `ServingError` when it does not begin."""
+        """Until it can hear; `ServingError` when it does not begin. One that could not begin is started again."""
         if self._is_ready:
             return
+        if not self._process.is_alive():
+            self._start_again()
         try:
             if not self._connection.poll(STARTS_WITHIN_S):
                 raise EOFError
             self._connection.recv()
         except (EOFError, OSError):
+            self._process.kill()  # where it has not ended by itself
+            self._process.join()
             raise ServingError(
                 "a process that hears recordings does not start; is there memory for it? --one-process does without"
             ) from None
         self._is_ready = True
 
     def reads(self, path: Path) -> bool:
-        """Whether it can read a file."""
-        self.wait()
-        self._connection.send(path)
-        return bool(self._connection.recv())
+        """Whether it can read a file; no where it has just ended."""
+        try:
+            self.wait()
+            self._connection.send(path)
+            return bool(self._connection.recv())
+        except (EOFError, OSError, ServingError):
+            return False
 
     def hear(self, asked: Sequence[Asked], is_abandoned: IsAbandoned) -> Heard:
         """Hear some recordings, `MOST_AT_ONCE` at the most.

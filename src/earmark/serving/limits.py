@@ -42,7 +42,7 @@ class Limits:
     timeout_s
         From a request's first byte to its answer, in seconds.
     n_workers
-        Threads in which the network runs.
+        Processes, or threads, in which the network runs.
 
     Raises
     ------
