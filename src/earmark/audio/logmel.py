@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
-import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
+from earmark.audio.fft import rfft
 from earmark.audio.mel import filter_bank
 from earmark.errors import AudioError
 
@@ -384,7 +384,7 @@ def _floored(mel: np.ndarray, spec: LogMelSpec, out: np.ndarray | None = None) -
 
 def _transformed(frames: np.ndarray, spec: LogMelSpec, dtype: type, out: np.ndarray) -> np.ndarray:
     """Filter the spectra of (n, n_fft) frames into (n_mels, n); gives the (n,) energies of the frames."""
-    spectrum = scipy.fft.rfft(frames * _window_in(spec, dtype), axis=1, overwrite_x=True)
+    spectrum = rfft(frames * _window_in(spec, dtype))
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
     energy: np.ndarray = power.sum(axis=1)
