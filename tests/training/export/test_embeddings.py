@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,12 @@ def make_mobile(**options: Any) -> TaggingNetwork:
     return network.eval()
 
 
+@cache
+def exported(make: Make, pooling: str = "average") -> onnx.ModelProto:
+    """The graph of a network, which takes seconds to make; whoever changes it has to copy it."""
+    return to_onnx(make(pooling=pooling), PICTURE, N_FRAMES)
+
+
 def torch_features(network: TaggingNetwork, pictures: np.ndarray) -> np.ndarray:
     """What the last linear layer takes; of steps of time, the mean."""
     taken: list[Tensor] = []
@@ -76,7 +84,7 @@ def bundle_of(model: onnx.ModelProto, folder: Path, spec: BundleSpec = SPEC) -> 
 def test_of_each_network_and_pooling(make: Make, pooling: str, pictures: np.ndarray, tmp_path: Path) -> None:
     network = make(pooling=pooling)
     expected = torch_features(network, pictures)
-    bundle = bundle_of(to_onnx(network, PICTURE, N_FRAMES), tmp_path)
+    bundle = bundle_of(deepcopy(exported(make, pooling)), tmp_path)
     given = bundle.outputs(pictures)
     assert expected.std(axis=0).max() > 0.01
     assert bundle.embedding_sizes == (expected.shape[1],)
@@ -85,15 +93,15 @@ def test_of_each_network_and_pooling(make: Make, pooling: str, pictures: np.ndar
 
 
 def test_with_scores_over_time(pictures: np.ndarray, tmp_path: Path) -> None:
-    network = make_mobile(pooling="attention")
+    network = make_resnet(pooling="attention")
     given = bundle_of(to_onnx(network, PICTURE, N_FRAMES, frames=True), tmp_path).outputs(pictures)
     np.testing.assert_allclose(given[:, 3:], torch_features(network, pictures), atol=1e-4)
 
 
 def test_of_averaged_networks_stand_side_by_side(pictures: np.ndarray, tmp_path: Path) -> None:
-    networks = [make_resnet(pooling="average"), make_mobile(), make_resnet(pooling="max")]
-    expected = [torch_features(network, pictures) for network in networks]
-    bundle = bundle_of(average([to_onnx(network, PICTURE, N_FRAMES) for network in networks]), tmp_path)
+    networks = [(make_resnet, "average"), (make_mobile, "average"), (make_resnet, "max")]
+    expected = [torch_features(make(pooling=pooling), pictures) for make, pooling in networks]
+    bundle = bundle_of(average([deepcopy(exported(*network)) for network in networks]), tmp_path)
     assert bundle.embedding_sizes == tuple(one.shape[1] for one in expected)
     np.testing.assert_allclose(bundle.outputs(pictures)[:, 3:], np.concatenate(expected, axis=1), atol=1e-4)
 
@@ -105,16 +113,15 @@ def test_of_fewer_bits_point_the_same_way(
 ) -> None:
     network = make_resnet(pooling=pooling)
     expected = torch_features(network, pictures)
-    model = with_precision(to_onnx(network, PICTURE, N_FRAMES), precision, pictures)
+    model = with_precision(deepcopy(exported(make_resnet, pooling)), precision, pictures)
     given = bundle_of(model, tmp_path).outputs(pictures)[:, 3:]
     cosines = (given * expected).sum(axis=1) / np.linalg.norm(given, axis=1) / np.linalg.norm(expected, axis=1)
     assert cosines.min() > least
 
 
 def test_of_waveforms_are_those_of_their_pictures(rng: np.random.Generator, tmp_path: Path) -> None:
-    network = make_resnet()
-    pictures = bundle_of(to_onnx(network, PICTURE, N_FRAMES), tmp_path)
-    model = with_front_end(to_onnx(network, PICTURE, N_FRAMES), PICTURE, N_FRAMES)
+    pictures = bundle_of(deepcopy(exported(make_resnet)), tmp_path)
+    model = with_front_end(deepcopy(exported(make_resnet)), PICTURE, N_FRAMES)
     write_bundle(model, msgspec.structs.replace(SPEC, input="waveforms"), tmp_path / "waveforms.onnx")
     noise = (0.1 * rng.standard_normal(30_000)).astype(np.float32)
     own, expected = (load(path, embeds=True) for path in (tmp_path / "waveforms.onnx", pictures.path))
